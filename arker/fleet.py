@@ -78,7 +78,10 @@ class AsyncFleet:
                 closed = ConfigurationError("the client was closed while the fleet was forked")
                 if self._pool.left or self._pool.doubts:
                     closed.outcome = "unknown"
-                raise closed from error
+                try:
+                    raise closed from error
+                finally:
+                    del closed  # its traceback has this frame
             await clean_up(self._leave(error))
             doubts = self._pool.doubts
             failures = (*self.failures, *doubts)

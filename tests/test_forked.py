@@ -98,9 +98,10 @@ from pathlib import Path
 from arker.emulator import Emulator
 
 with Emulator(isolation="none") as emulator:
-    parent = Path(f"/proc/{emulator.pid}/stat").read_text().rpartition(")")[2].split()[1]
+    pid = emulator.pid
+    parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
     print(parent, emulator.url.startswith("http://127.0.0.1:"))
-print(Path(f"/proc/{emulator.pid}").exists())
+print(Path(f"/proc/{pid}").exists())
 """
 
 
@@ -180,8 +181,10 @@ def test_what_it_is_given_stays_nowhere_else() -> None:
 @pytest.mark.anyio
 async def test_a_backend_serves_and_ends() -> None:
     async with ForkedEmulator(isolation="none") as emulator:
-        assert emulator.pid is not None
-        assert os.getsid(emulator.pid) == emulator.pid, "Ctrl-C would reach it"
+        pid = emulator.pid
+        assert pid is not None
+        assert os.getsid(pid) == pid, "Ctrl-C would reach it"
         async with AsyncArker(**emulator.client_options) as ar, await ar.fork("ubuntu") as vm:
             assert (await vm.run("echo $0")).exit_code == 0
-    assert emulator.pid is None or not Path(f"/proc/{emulator.pid}").exists()
+    assert emulator.pid is None
+    assert not Path(f"/proc/{pid}").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -24,7 +25,8 @@ from tests.support.clients import make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY
 from tests.support.server import Recorded, Reply, ScriptedServer, ok
-from tests.support.waiting import put_forward, some_turns, until
+from tests.support.waiting import PATIENCE, put_forward, some_turns, until
+from tests.transfers.support import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +75,54 @@ async def test_an_upload_that_is_not_taken_ends(deaf: str) -> None:
         await http.put(f"{deaf}/object", lambda: Slices(data), len(data), base_url=deaf)
     assert caught.value.timed_out
     await http.aclose()
+
+
+class _Slow(io.BytesIO):
+    """A file whose second MiB is read only when it is let go."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.reading = threading.Event()
+        self.free = threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() >= 1024 * 1024:
+            self.reading.set()
+            assert self.free.wait(PATIENCE)
+        return super().read(size)
+
+
+async def test_a_slow_file_is_no_stall(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(server)
+    data = bytes(3 * 1024 * 1024)
+    file = _Slow(data)
+    async with make_client(server, retry=False, timeout=HttpTimeouts(idle=50)) as client:
+        uploading = asyncio.create_task(client.vm("vm-1").upload(file, "/f", strategy="put"))
+        try:
+            await until(file.reading.is_set)
+            await some_turns()
+            await put_forward(monkeypatch, 55)
+            assert not uploading.done()
+        finally:
+            file.free.set()
+        await uploading
+    assert store.files["/f"] == data
+
+
+async def test_an_upload_of_a_slow_file_that_is_cancelled_does_not_stop_the_loop(server: ScriptedServer) -> None:
+    Store(server)
+    file = _Slow(bytes(3 * 1024 * 1024))
+    async with make_client(server) as client:
+        uploading = asyncio.create_task(client.vm("vm-1").upload(file, "/f", strategy="put"))
+        try:
+            await until(file.reading.is_set)
+            uploading.cancel()
+            await some_turns()
+            assert not uploading.done()  # the caller's file is still in use
+        finally:
+            file.free.set()
+        await asyncio.wait({uploading})
+        assert uploading.cancelled()
 
 
 async def test_waiting_for_a_connection_is_no_stall(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:

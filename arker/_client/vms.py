@@ -117,7 +117,10 @@ class Vms(ClientBase):
             async for vm in self.iter_vms(page_size=1000):
                 if wanted in (vm.id, vm.name):
                     return vm
-        raise missing
+        try:
+            raise missing
+        finally:
+            del missing  # its traceback has this frame
 
     async def fork(
         self,

@@ -73,8 +73,8 @@ class HeldRun:
         # Only the reply has the id: a client that is being closed waits for it.
         self._progress.makes = True
         waiting = running_loop().create_task(self._result(options))
+        ends: set[asyncio.Future[Any]] = {waiting, self._closing}
         try:
-            ends: set[asyncio.Future[Any]] = {waiting, self._closing}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 return waiting.result()
@@ -84,6 +84,8 @@ class HeldRun:
             if not self.ended:
                 await clean_up(self._kill())
             raise
+        finally:
+            del waiting, ends  # what it failed with stays there, and has a traceback with this frame
 
     def close(self) -> None:
         """End the wait of `result`, since the client is being closed."""
@@ -155,8 +157,9 @@ class HeldRun:
 
     async def drop(self) -> None:
         """End the post if it is still going on."""
-        if self._posting is not None and not self._posting.done():
-            await end(self._posting)
+        posting, self._posting = self._posting, None  # what it failed with has a traceback that leads here
+        if posting is not None and not posting.done():
+            await end(posting)
 
     async def settle(self) -> bool:
         """Wait until it is known whether the server has taken the run; return whether it may have. Bounded."""

@@ -23,7 +23,7 @@ from arker._protocol.reply import concluded
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.threads import stoppable
 from arker.directories import DirectoryEntry, DirectoryReport
-from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError
+from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, RemoteFileError, TransferError
 from arker.errors.api import is_gone
 from arker.models import _checks as check
 from arker.transfer import FileOutcome, TransferProgress
@@ -241,8 +241,21 @@ class DirectoryWork:
         if outcome.error is None:
             return True
         path, local = join(self.options.remote, step.path), local_path(self.options.local, step.path)
+        self._name(outcome.error, self._redact(path))
         self.failures.append(attrs.evolve(outcome, path=path, local=local))
         return False
+
+    def _name(self, error: ArkerError, path: str) -> None:
+        """Name the call and the caller's path in an error about a file of the SDK's own, beside the directory."""
+        error.operation = self.state.operation
+        own = error.file
+        if own is None:  # it is about several files
+            return
+        error.file = path
+        if isinstance(error, RemoteFileError):
+            error.filename = path
+            if error.message.startswith(f"{own}: "):
+                error.message = path + error.message.removeprefix(own)
 
     def progress(self) -> Callable[[TransferProgress], object] | None:
         """Report the progress of many files as progress of the directory."""

@@ -120,11 +120,14 @@ class _Pieces:
             until = min(self._at + MIB, self._end)
             piece = self._source.read(self._at, until)
         else:
+            reading, self._ahead = self._ahead if self._ahead is not None else self._read(self._at), None
             try:
-                piece = await (self._ahead if self._ahead is not None else self._read(self._at))
+                piece = await reading
             except Exception as error:
                 self._body.failure = error
                 raise
+            finally:
+                del reading  # it keeps what it failed with, whose traceback has this frame
             until = self._at + len(piece)
             self._ahead = self._read(until) if until < self._end else None
         self._at = until

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from attrs import define, field
@@ -144,21 +145,9 @@ class Job:
         """The call's name."""
         return self.progress.operation
 
-    @asynccontextmanager
-    async def named(self, path: str) -> AsyncGenerator[None, None]:
+    def named(self, path: str) -> _Named:
         """Add the file to errors raised inside, and the call to local errors; tell why the VM refused the file."""
-        try:
-            yield
-        except ArkerError as error:
-            if isinstance(error, TransferError):
-                self.progress.complete(error)
-                error.vm_id = self.place.redact(self.place.vm_id)
-            self.name_file(error, path)
-            doing: Literal["read", "write"] = "write" if self.tracker.direction == "upload" else "read"
-            better = await explained(self.place, error, path, doing)
-            if better is not error:
-                raise better from None
-            raise
+        return _Named(self, path)
 
     def name_file(self, error: ArkerError, path: str) -> None:
         """Add the file of the VM to an error."""
@@ -202,6 +191,38 @@ class Job:
             whole.last, own.last = own.last or whole.last, None
             if decisive and own.may_have_begun:
                 whole.outcome = "unknown" if own.in_flight else own.outcome
+
+
+class _Named:
+    """A block whose errors name a file.
+
+    It is no generator: where one raises another error, the first one's traceback has a frame that leads to the first.
+    """
+
+    def __init__(self, job: Job, path: str) -> None:
+        self._job = job
+        self._path = path
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, ArkerError):
+            return
+        job, path = self._job, self._path
+        if isinstance(error, TransferError):
+            job.progress.complete(error)
+            error.vm_id = job.place.redact(job.place.vm_id)
+        job.name_file(error, path)
+        doing: Literal["read", "write"] = "write" if job.tracker.direction == "upload" else "read"
+        better = await explained(job.place, error, path, doing)
+        try:
+            if better is not error:
+                raise better from None
+        finally:
+            del better  # its traceback has this frame
 
 
 def make_job(

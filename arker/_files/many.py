@@ -21,7 +21,7 @@ from arker._files.checks import (
     check_verify,
 )
 from arker._files.job import Job, make_job
-from arker._files.opening import open_file, open_source
+from arker._files.opening import close_source, open_file, open_source
 from arker._files.ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
 from arker._files.refusals import typed
 from arker._files.sources import check_buffer, check_source, is_buffer, is_path
@@ -33,7 +33,7 @@ from arker._protocol.identifiers import new_ulids
 from arker._protocol.retryable import is_proof_of_refusal
 from arker._tasks import clock
 from arker._tasks.pools import pooled
-from arker._tasks.threads import in_thread
+from arker._tasks.threads import as_value, in_thread
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -119,7 +119,10 @@ class Entries:
                 error = DeadlineExceededError(f"the deadline of {deadline:g} s has passed")
                 error.outcome = "unknown" if entry.began and self._job.tracker.direction == "upload" else "not_started"
                 self.settle(entry, error)
-        return [entry.outcome for entry in self.all if entry.outcome is not None]
+        outcomes = [entry.outcome for entry in self.all if entry.outcome is not None]
+        for entry in self.all:
+            entry.outcome = None  # the tracebacks of errors lead to the entries
+        return outcomes
 
 
 async def within(deadline: float | None, work: Callable[[], Any]) -> None:
@@ -249,7 +252,7 @@ class _Uploads:
                 entry.size = opened.size
                 await move(self._job, opened, entry.path, self._options)
             finally:
-                opened.close()
+                await close_source(opened)
         except ArkerError as error:
             self._book.settle(entry, error)
         else:
@@ -337,7 +340,7 @@ def _sizes(entries: list[Entry]) -> list[int | ArkerError | None]:
             try:
                 sizes.append(_told_size(entry.local))
             except LocalFileError as error:
-                sizes.append(error)
+                sizes.append(as_value(error))
             except OSError as error:
                 sizes.append(_caused(error, entry.local))
         else:
@@ -361,7 +364,7 @@ def _told_size(name: str) -> int | None:
 def _caused(error: OSError, name: str) -> LocalFileError:
     failure = LocalFileError(error, name)
     failure.__cause__ = error
-    return failure
+    return as_value(failure)
 
 
 def _load(entries: list[Entry], *, checksum: bool) -> list[bytes | ArkerError]:
@@ -371,7 +374,7 @@ def _load(entries: list[Entry], *, checksum: bool) -> list[bytes | ArkerError]:
         try:
             data = _content(entry)
         except ArkerError as error:
-            loaded.append(error)
+            loaded.append(as_value(error))
         else:
             entry.size = len(data)
             digest = sha256(data).hexdigest() if checksum else None

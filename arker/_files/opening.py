@@ -22,6 +22,7 @@ from arker._files.sources import (
     name_of,
 )
 from arker._files.spool import InThread, spool_file, spool_iterable, spool_object
+from arker._tasks.threads import finished_in_thread
 from arker.errors import InvalidArgumentError, LocalFileError
 
 _BUFFERED: Final[tuple[type, ...]] = (io.BufferedReader, io.BufferedRandom)
@@ -101,6 +102,14 @@ def _seekable(file: Any) -> bool:
     return callable(getattr(file, "seek", None)) and callable(getattr(file, "tell", None)) and (ask is None or ask())
 
 
+async def close_source(source: Source) -> None:
+    """Close a source. A read of a caller's object in another thread ends first, while the loop goes on."""
+    if isinstance(source, ObjectSource):
+        await finished_in_thread(source.close)
+    else:
+        source.close()
+
+
 def _look_into(file: FileSource) -> tuple[FileSource, bool]:
     try:
         return file, file.misleads()
@@ -109,4 +118,4 @@ def _look_into(file: FileSource) -> tuple[FileSource, bool]:
         raise
 
 
-__all__ = ["open_file", "open_source"]
+__all__ = ["close_source", "open_file", "open_source"]

@@ -71,7 +71,10 @@ class Staging:
         task = asyncio.ensure_future(request)
         self._requests.add(task)
         task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            del task  # it keeps what it failed with, whose traceback has this frame
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._requests.discard(task)

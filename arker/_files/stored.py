@@ -147,12 +147,20 @@ async def _put_once(job: Job, url: str, body: Body) -> None:
     http = await job.place.context.transport.ready()
 
     async def once() -> None:
+        response = None
         try:
             response = attempt.response = await http.put(url, body, body.size, base_url=job.place.base_url)
-        finally:
+        except ExchangeFailedError:
             # Reading fails inside of the connection, which calls everything a failure of its own.
-            if body.failure is not None:
-                raise body.failure
+            if body.failure is None:
+                raise
+        failure, body.failure = body.failure, None
+        try:
+            if failure is not None:
+                raise failure.with_traceback(None)  # its traceback has a frame of the connection's that leads to it
+        finally:
+            del failure  # and now this frame
+        assert response is not None
         if not 200 <= response.status < 300:
             raise store_error(response.status, response.headers, response.body)
         if not body.sent:

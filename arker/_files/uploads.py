@@ -16,7 +16,7 @@ from arker._files.checks import (
     check_verify,
 )
 from arker._files.job import make_job
-from arker._files.opening import open_source
+from arker._files.opening import close_source, open_source
 from arker._files.ranges import CONCURRENCY
 from arker._files.sources import Source, check_source
 from arker._files.strategies import Options, choose, lacks_presigned, write
@@ -72,7 +72,7 @@ async def upload(
                 job.tracker.tell(where)
                 way, digest = await move(job, opened, where, options)
             finally:
-                opened.close()
+                await close_source(opened)
             job.tracker.finish_file(where)
     return TransferResult(path=where, size=opened.size, strategy=way, seconds=job.tracker.seconds, sha256=digest)
 

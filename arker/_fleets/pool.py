@@ -119,7 +119,10 @@ class Pool:
         if isinstance(staggered.error, asyncio.CancelledError) and self.closed:
             raise self.none_left()  # the forks were cancelled, not their waiter
         if staggered.error is not None:
-            raise staggered.error
+            try:
+                raise staggered.error
+            finally:
+                del staggered  # it has the error, whose traceback has this frame
         if late:
             await asyncio.wait(late)  # each is bounded: what it was forking is undone
             missing = plan.count - count.done
@@ -138,7 +141,7 @@ class Pool:
             try:
                 vm = await self._fork()
             except ArkerError as error:
-                self.failures.append(error)
+                self.failures.append(error.with_traceback(None))  # it would lead to this pool
                 count.add(failed=True)
                 if is_hopeless(count=plan.count, at_least=plan.at_least, failed=len(self.failures)):
                     raise self._too_few() from error
@@ -260,7 +263,7 @@ class Pool:
                 await self._delete(vm, insist=False)
             return await self._fork() if self.plan.replace else None
         except ArkerError as error:
-            self.failures.append(error)
+            self.failures.append(error.with_traceback(None))  # it would lead to this pool
             return None
         finally:
             self._replacing -= 1
@@ -353,7 +356,10 @@ class Pool:
             if late:
                 await asyncio.wait(late)
         if staggered.error is not None:
-            raise staggered.error
+            try:
+                raise staggered.error
+            finally:
+                del staggered  # it has the error, whose traceback has this frame
         return True
 
     async def _delete_some(self, todo: Iterator[AsyncVM], count: Count) -> None:

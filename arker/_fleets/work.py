@@ -71,6 +71,7 @@ class Work(Generic[Item, Value]):
             FleetError: The item's VM has died, and no VM is left. ``done`` was called with the outcome.
         """
         pool, tries, lent = self._pool, 0, self._lent
+        outcome: FleetOutcome[AsyncVM, Item, Value] | None = None
         try:
             if lent and not pool.is_usable(vm):
                 try:
@@ -109,6 +110,8 @@ class Work(Generic[Item, Value]):
             if lent:
                 pool.give_back(vm)
             raise
+        finally:
+            outcome = None  # the traceback of its error leads to this frame
 
     async def _try(self, vm: AsyncVM, index: int, item: Item, tries: int) -> FleetOutcome[AsyncVM, Item, Value]:
         value: Value | None = None
@@ -180,12 +183,16 @@ async def everywhere(
     # They are cancelled with the task that waits here, and by the end of the fleet.
     tasks = [pool.spawn(some()) for _ in range(len(vms) if at_once is None else min(at_once, len(vms)))]
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, asyncio.CancelledError) and pool.closed:
-            raise pool.none_left()
-        if isinstance(result, BaseException):
-            raise result
-    return [outcomes[index] for index in range(len(vms))]
+    result: object = None
+    try:
+        for result in results:
+            if isinstance(result, asyncio.CancelledError) and pool.closed:
+                raise pool.none_left()
+            if isinstance(result, BaseException):
+                raise result
+        return [outcomes.pop(index) for index in range(len(vms))]  # the tracebacks of their errors lead to them here
+    finally:
+        del tasks, results, result  # and that of an error that is raised has this frame
 
 
 class ItemMap(Generic[Item, Value]):
@@ -260,7 +267,11 @@ class ItemMap(Generic[Item, Value]):
                 self._over = True
                 self._staggered = None  # which has this object
                 if self._error is not None:
-                    raise self._error
+                    error, self._error = self._error, None
+                    try:
+                        raise error
+                    finally:
+                        del error  # its traceback has this frame
                 break
             self._news.clear()
             await self._news.wait()

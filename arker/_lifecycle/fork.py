@@ -95,8 +95,9 @@ class Forking:
                 self._progress.outcome = "not_started"
         finally:
             blocks.forks.discard(self)
-        error = self._progress.complete(ConfigurationError("the client was closed while it forked"))
-        raise error.with_context(vm_id=self._context.redact(vm.vm_id))
+        raise self._progress.complete(
+            ConfigurationError("the client was closed while it forked", vm_id=self._context.redact(vm.vm_id))
+        )
 
     def _in_form(self, ledger: Ledger | None) -> Coroutine[Any, Any, Vm]:
         """Post the fork in the form of its server's generation."""
@@ -126,7 +127,10 @@ class Forking:
         try:
             vm = await self._post_once(ledger)
         except ApiError:
-            raise refusal from None  # it is not the form
+            try:
+                raise refusal from None  # it is not the form
+            finally:
+                del refusal  # its traceback has this frame
         generations.learn(self.base_url, "0.5")
         return vm
 

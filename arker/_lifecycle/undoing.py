@@ -44,6 +44,7 @@ async def undo(
             progress.outcome, progress.in_flight = "not_started", False
             return None
         except ArkerError as error:
+            error.__traceback__ = None  # the task may have the error, and its traceback would have this frame
             if error.outcome == "not_started":
                 return None
             problem = error

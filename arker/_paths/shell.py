@@ -60,15 +60,25 @@ class PathShell:
             result = await own_sessions(self.place).run(path_command(text, words))
         except ArkerError as error:
             raise error.with_context(operation=self.operation, file=self._shown(paths[0])) from None
+        told = self._error_of(result, paths)
+        if told is None:
+            return result
+        try:
+            raise told
+        finally:
+            del told  # its traceback has this frame
+
+    def _error_of(self, result: CompletedRunResult, paths: Sequence[str]) -> ArkerError | None:
+        """Return the error that a program's result tells of."""
         refusal = refusal_of(result, [self._shown(path) for path in paths], self.place.redact)
         if refusal is not None:
-            raise self._named(refusal)
-        if result.exit_code != 0 or result.state != "completed":
-            # No program on paths ends like this unless its VM or its shell ends it.
-            failed = self._named(RunFailedError(result))
-            failed.message = self.place.redact(failed.message)
-            raise failed.with_context(outcome="unknown", file=self._shown(paths[0]))
-        return result
+            return self._named(refusal)
+        if result.exit_code == 0 and result.state == "completed":
+            return None
+        # No program on paths ends like this unless its VM or its shell ends it.
+        failed = self._named(RunFailedError(result))
+        failed.message = self.place.redact(failed.message)
+        return failed.with_context(outcome="unknown", file=self._shown(paths[0]))
 
     async def change(self, text: str, words: Sequence[str], paths: Sequence[str]) -> CompletedRunResult:
         """Run a program that changes something, as `run` does."""

@@ -54,8 +54,9 @@ async def readlink(place: Place, path: object, *, deadline: float | None) -> str
     """Read where a symlink leads; see `AsyncFiles.readlink`."""
     found = await stat(place, path, follow_symlinks=False, deadline=deadline, operation="readlink")
     if found.target is None:
-        error = remote_file_error(place.redact(str(path)), errno.EINVAL)
-        raise error.with_context(operation="vm.files.readlink", vm_id=place.redact(place.vm_id))
+        raise remote_file_error(place.redact(str(path)), errno.EINVAL).with_context(
+            operation="vm.files.readlink", vm_id=place.redact(place.vm_id)
+        )
     return found.target
 
 

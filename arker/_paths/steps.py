@@ -60,8 +60,9 @@ class Steps(AsyncIterator[T], Generic[T]):
         with clock.move_on_after(max(0.0, self._until - clock.now())) as scope:
             await self._step()
         if scope.cancelled_caught:
-            error = DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed")
-            raise self._shell.progress.complete(error)
+            raise self._shell.progress.complete(
+                DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed")
+            )
 
     @abstractmethod
     async def _step(self) -> None:

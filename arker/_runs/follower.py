@@ -150,7 +150,10 @@ class RunFollower:
                 problem = error
             unreadable += 1
             if unreadable == UNREADABLE:
-                raise self._unreadable(problem)
+                try:
+                    raise self._unreadable(problem)
+                finally:
+                    del problem  # its traceback has this frame
             await clock.sleep(pause(clock.now() - began))
 
     def _with_reason(self, run: Run) -> Run:
@@ -235,10 +238,13 @@ def raise_unless_succeeded(place: Place, result: CompletedRunResult, *, operatio
     """Raise `RunFailedError` unless a command has succeeded, as ``check=True`` demands."""
     # A server may have other words for success; it has none for an exit code.
     if result.exit_code != 0 or result.state in _NO_SUCCESS:
-        failed = RunFailedError(result)
-        # It would quote the command's output, which may hold anything.
-        message = place.redact(failed.message)
-        raise failed.with_context(message=message, operation=operation, vm_id=place.vm_id)
+        raise _failed(place, result, operation)
+
+
+def _failed(place: Place, result: CompletedRunResult, operation: str) -> RunFailedError:
+    failed = RunFailedError(result)
+    # It would quote the command's output, which may hold anything.
+    return failed.with_context(message=place.redact(failed.message), operation=operation, vm_id=place.vm_id)
 
 
 def _summary(run: Run) -> RunSummary:

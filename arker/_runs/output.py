@@ -117,8 +117,9 @@ class RunOutput(AsyncIterator[OutputChunk]):
         with clock.move_on_after(max(0.0, self._until - now)) as scope:
             await self._step()
         if scope.cancelled_caught:
-            error = DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed; the run goes on")
-            raise self._progress.complete(error)
+            raise self._progress.complete(
+                DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed; the run goes on")
+            )
 
     async def _step(self) -> None:
         due, question = self._planner.next()
@@ -162,12 +163,13 @@ class _Position:
             return
         what = "has become shorter" if len(data) < self.size else "is not the same any more"
         again = f"; the platform has taken up the run {retries} times" if retries else ""
-        error = OutputChangedError(
-            f"the run's {self.stream}, of which {self.size} bytes were handed out, {what}{again}",
-            stream=self.stream,
-            handed_out=self.size,
+        raise progress.complete(
+            OutputChangedError(
+                f"the run's {self.stream}, of which {self.size} bytes were handed out, {what}{again}",
+                stream=self.stream,
+                handed_out=self.size,
+            )
         )
-        raise progress.complete(error)
 
     def advance(self, data: bytes) -> memoryview:
         """Return the new bytes, and count them as handed out."""

@@ -111,11 +111,14 @@ async def _settled(task: asyncio.Future[T]) -> T:
                 await asyncio.wait({task})
             except asyncio.CancelledError as error:
                 cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # else the loop reports it as never retrieved
-        raise cancelled
-    return task.result()
+    try:
+        if cancelled is not None:
+            if not task.cancelled():
+                task.exception()  # else the loop reports it as never retrieved
+            raise cancelled
+        return task.result()
+    finally:
+        del task, cancelled  # the traceback of what is raised has this frame
 
 
 __all__ = ["CLEANUP_SECONDS", "carry_through", "clean_up", "end", "make_or_undo", "retrieve"]

@@ -28,11 +28,13 @@ async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         await carry_through(_end_all(tasks))
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
-    for task in tasks:
-        task.result()
+    # A failure tells more than that the others were cancelled.
+    tasks.sort(key=lambda task: task.cancelled() or task.exception() is None)
+    try:
+        while tasks:
+            tasks.pop(0).result()
+    finally:
+        del tasks  # they keep what they failed with, whose traceback has this frame
 
 
 async def _end_all(tasks: list[asyncio.Task[None]]) -> None:

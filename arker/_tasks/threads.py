@@ -12,6 +12,7 @@ from arker._tasks.cleanup import carry_through
 from arker._tasks.running_loop import running_loop
 
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 
 class StoppedError(Exception):
@@ -36,6 +37,18 @@ def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
         except Exception as error:
             done.set_exception(error)
         return done
+
+
+def as_value(error: E) -> E:
+    """Return an error that is a part of what work in a thread returns, without tracebacks.
+
+    They would lead to the thread's own frame, and that has the result.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
@@ -70,6 +83,8 @@ async def stoppable(work: Callable[[Callable[[], None]], T]) -> T:
         stopped.set()
         await carry_through(_ended(future))
         raise
+    finally:
+        del future  # it keeps what it failed with, whose traceback has this frame
 
 
 async def _ended(future: asyncio.Future[T]) -> None:
@@ -78,4 +93,4 @@ async def _ended(future: asyncio.Future[T]) -> None:
         future.exception()  # else the loop reports it as never retrieved
 
 
-__all__ = ["StoppedError", "begin_in_thread", "finished_in_thread", "in_thread", "stoppable"]
+__all__ = ["StoppedError", "as_value", "begin_in_thread", "finished_in_thread", "in_thread", "stoppable"]

@@ -123,7 +123,12 @@ if sys.version_info >= (3, 11):
             asking = questions.stop()
             if asking is not None:
                 await end(asking)
-        raise reason
+            questions.reason = None  # its traceback leads to the questions
+            del waiting, questions  # the task keeps what it fails with, whose traceback has this frame
+        try:
+            raise reason
+        finally:
+            del reason  # its traceback has this frame
 
 else:
 
@@ -168,7 +173,12 @@ else:
             asking = questions.stop()
             if asking is not None:
                 await end(asking)
-        return task.result()
+            questions.reason = None  # its traceback leads to the questions, and to this frame
+            del over, questions.over
+        try:
+            return task.result()
+        finally:
+            del task  # it keeps what it failed with, whose traceback has this frame
 
 
 __all__ = ["Probe", "watched"]

@@ -287,9 +287,9 @@ class Transport:
         except asyncio.CancelledError:
             if not was_closed(attempt):
                 raise
-            closed = progress.complete(ConfigurationError("the client was closed while the call was on its way"))
-            closed.outcome = "unknown" if progress.in_flight else progress.outcome
-            raise closed from None
+            raise progress.complete(
+                ConfigurationError("the client was closed while the call was on its way")
+            ).with_context(outcome="unknown" if progress.in_flight else progress.outcome) from None
         finally:
             blocks.calls.pop(attempt, None)
             if attempt.closed:

@@ -119,8 +119,10 @@ class Transfers(VmBase):
             strategy: How the file is sent. By default up to 4 MiB are sent inline, up to 64 MiB by one presigned PUT,
                 and more in parallel parts; in chunks if the server does not support presigned PUTs.
             concurrency: Maximum number of requests in flight for this file; 8 by default.
-            part_size: Size of a part or chunk in bytes; by default chosen from the file's size.
-            verify: ``"full"`` to check the digest of the whole file in the VM after it was joined from parts.
+            part_size: Size of a part or chunk in bytes; by default chosen from the file's size. A file that is sent
+                inline or by one PUT has neither.
+            verify: ``"full"`` to check the digest of the whole file in the VM after it was joined from parts. Of a file
+                that is sent in another way the server checks it in any case.
             checksum: False to send no digest (SHA-256) with the file. The server then checks its size only; where the
                 network is fast, computing the digest takes longer than sending.
             mode: Permission bits of the file from the moment it appears; by default the server chooses them.
@@ -167,7 +169,8 @@ class Transfers(VmBase):
             path: Path of the file in the VM; a relative path starts at the home directory.
             target: Path of a local file in an existing directory, or a binary file object.
             concurrency: Maximum number of ranges in flight when the target is a local file; 8 by default.
-            part_size: Size of a range in bytes; by default chosen from the file's size.
+            part_size: Size of a range in bytes when the target is a local file; by default chosen from the file's size.
+                A file object gets the bytes of one request, in order.
             progress: Function called from time to time with a `TransferProgress`. An exception in it is logged and does
                 not stop the transfer.
             deadline: Seconds for the whole call; None for no limit.

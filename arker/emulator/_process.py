@@ -132,7 +132,8 @@ class Emulator(Controlled):
     @property
     def pid(self) -> int | None:
         """The server's process id; None before `launch` and after `close`."""
-        return None if self._process is None else self._process.pid
+        # The number of a process that has ended may soon be another one's.
+        return None if self._process is None or self._closed else self._process.pid
 
     def launch(self) -> None:
         """Start the server's process and return at once. A second call does nothing.

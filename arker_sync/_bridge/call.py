@@ -121,13 +121,11 @@ class Call(Generic[T]):
 
     def wait(self) -> None:
         """Wait until the work has ended."""
-        while True:
-            item = take(self._inbox)
-            if not isinstance(item, Errand):
-                break
+        while isinstance(item := take(self._inbox), Errand):
             item.do()
             if self._running.generation is not generation():
                 raise ConfigurationError("this process was forked in the middle of a call, which goes on in its parent")
+        item = None  # the task: see `let_go`
         with self._lock:
             self._over = True
         # An errand may have come meanwhile, from a task that outlives the call.
@@ -141,6 +139,11 @@ class Call(Generic[T]):
         if self._task is None:
             raise asyncio.CancelledError
         return self._task.result()
+
+    def let_go(self) -> None:
+        """Forget the task if it has ended. It keeps what it failed with, whose traceback leads to this object."""
+        if self._task is not None and self._task.done():
+            self._task = None
 
     def ended_with(self, error: BaseException) -> bool:
         """Return whether the work itself ended with an exception."""

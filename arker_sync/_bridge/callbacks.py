@@ -23,7 +23,7 @@ from arker._transport.observer import Teller
 from arker.errors import InvalidArgumentError
 from arker.hooks import Hooks
 from arker_sync._bridge.call import Errand, current_call
-from arker_sync._bridge.outcomes import fail, same
+from arker_sync._bridge.outcomes import Failure, same
 
 Event = TypeVar("Event")
 
@@ -116,7 +116,7 @@ async def _hand_over(put: Callable[[Any], object], piece: Any) -> None:
         try:
             put(piece)
         except Exception as error:
-            _tell(taken, partial(fail, error))
+            _tell(taken, Failure(error))
         except BaseException:
             _tell(taken, _refuse)
             raise
@@ -165,7 +165,7 @@ class _Fed(AsyncIterator[Any]):
         except StopIteration:
             _tell(found, _end)
         except Exception as error:
-            _tell(found, partial(fail, error))
+            _tell(found, Failure(error))
         except BaseException:
             _tell(found, _refuse)
             raise

@@ -61,7 +61,7 @@ class Lease:
             seat: Shared by the calls for the same work.
             raised: The kind of exception by which a block is left, if the call leaves one.
         """
-        begun: list[Call[T]] = []
+        begun: list[bool] = []
         try:
             if not _is_interrupted(raised):
                 return self._call(work, begun, undo=undo, leave=leave, seat=seat)
@@ -84,7 +84,7 @@ class Lease:
     def _call(
         self,
         work: Coroutine[Any, Any, T],
-        begun: list[Call[T]],
+        begun: list[bool],
         *,
         undo: Callable[[T], Coroutine[Any, Any, object]] | None,
         leave: Callable[[], Coroutine[Any, Any, object]] | None,
@@ -107,7 +107,7 @@ class Lease:
         worker: Worker | None = None
         call = Call(work, running, seat)
         try:
-            begun.append(call)
+            begun.append(True)
             worker = current_worker()
             if worker is not None:
                 worker.begin(call)
@@ -135,6 +135,7 @@ class Lease:
                 raise
             finally:
                 self._forget(call, worker)
+                call.let_go()
 
     def _forget(self, call: Call[Any], worker: Worker | None) -> None:
         self._state.calls.discard(call)
@@ -207,15 +208,18 @@ def _is_interrupted(raised: type[BaseException] | None) -> bool:
     return False
 
 
-def _call_once(work: Coroutine[Any, Any, T], begun: list[Call[T]]) -> T:
+def _call_once(work: Coroutine[Any, Any, T], begun: list[bool]) -> T:
     """Run a call of a closed client, which fails with the client's own error."""
     running = loop.enter()
     try:
         call = Call(work, running)
-        begun.append(call)
+        begun.append(True)
         call.start()
         call.wait()
-        return call.result()
+        try:
+            return call.result()
+        finally:
+            call.let_go()
     finally:
         loop.leave(running)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -12,9 +12,17 @@ def same(value: T) -> T:
     return value
 
 
-def fail(error: BaseException) -> NoReturn:
-    """Raise an error that was stored for later."""
-    raise error
+class Failure:
+    """An error that is kept for later. It is raised once: kept any longer, its own traceback would lead to it."""
+
+    __slots__ = ("_errors",)
+
+    def __init__(self, error: BaseException) -> None:
+        self._errors: Final = [error]
+
+    def __call__(self) -> NoReturn:
+        """Raise the error."""
+        raise self._errors.pop()
 
 
-__all__ = ["fail", "same"]
+__all__ = ["Failure", "same"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from arker_sync._bridge.outcomes import fail, same
+from arker_sync._bridge.outcomes import Failure, same
 
 if TYPE_CHECKING:
     from arker_sync._bridge.call import Call
@@ -56,9 +56,9 @@ class Worker:
         try:
             return partial(same, function())
         except Exception as error:
-            return partial(fail, error)
+            return Failure(error)
         except asyncio.CancelledError as error:
-            return partial(fail, error)
+            return Failure(error)
         finally:
             _local.worker = before
 

@@ -8,13 +8,13 @@ import stat
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import frozen
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
-from arker import DirectoryReport
+from arker import AsyncVM, DirectoryReport
 from arker._directories.entries import to_bytes, to_text
 from arker._directories.plan import Step
 
@@ -149,3 +149,20 @@ def models(draw: st.DrawFn, *, most: int = 14) -> Model:
         if isinstance(model[path], Directory) and path.count("/") < 4:
             directories.append(path)
     return model
+
+
+SMALL: Final[Model] = {
+    "a": File(b"1"),
+    "d": Directory(),
+    "d/b": File(b"22", 0o755),
+    "d/empty": Directory(),
+    "d/link": Link("../a"),
+}
+
+
+async def shell(vm: AsyncVM, command: str) -> str:
+    return (await vm.run(command, check=True)).stdout_text
+
+
+async def tree(vm: AsyncVM, place: str) -> set[str]:
+    return set((await shell(vm, f"(cd {place} && find . ! -name .)")).split())

@@ -10,31 +10,20 @@ from typing import Any
 import pytest
 
 from arker import (
-    ArkerError,
     AsyncVM,
     BadRequestError,
     ConfigurationError,
     DirectoryConflictError,
-    FileChangedError,
-    ForbiddenError,
     InvalidArgumentError,
     LocalFileError,
     NotFoundError,
     TransferProgress,
 )
 from arker.emulator import Emulator
-from tests.directories.support import Directory, File, Link, Model, build, changes, look
+from tests.directories.support import SMALL, Directory, File, Model, build, changes, look, shell, tree
 from tests.support.length import times
 
 pytestmark = pytest.mark.anyio
-
-SMALL: Model = {
-    "a": File(b"1"),
-    "d": Directory(),
-    "d/b": File(b"22", 0o755),
-    "d/empty": Directory(),
-    "d/link": Link("../a"),
-}
 
 
 @pytest.fixture
@@ -42,16 +31,8 @@ def local(tmp_path: Path) -> Path:
     return build(tmp_path / "local", SMALL)
 
 
-async def shell(vm: AsyncVM, command: str) -> str:
-    return (await vm.run(command, check=True)).stdout_text
-
-
 def asked_of(emulator: Emulator, vm: AsyncVM) -> list[str | None]:
     return [entry.operation for entry in emulator.journal.requests() if entry.vm_id == vm.id]
-
-
-async def tree(vm: AsyncVM, place: str) -> set[str]:
-    return set((await shell(vm, f"(cd {place} && find . ! -name .)")).split())
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------------
@@ -319,77 +300,6 @@ async def test_without_the_library_for_patterns(
     with pytest.raises(ConfigurationError, match=r"pip install 'arker-async\[files\]'"):
         await vm.upload_dir(local, "r", ignore=["*.pyc"])
     assert asked_of(emulator, vm) == before
-
-
-# --- what fails ------------------------------------------------------------------------------------------------------
-
-
-async def test_one_file_that_fails_loses_no_other(vm: AsyncVM, local: Path, tmp_path: Path) -> None:
-    await vm.upload_dir(local, "r")
-    (local / "a").write_bytes(b"longer")
-    build(local, {"new": File(b"n")})
-
-    def lose(_: TransferProgress) -> None:
-        (local / "a").unlink(missing_ok=True)
-
-    done = await vm.upload_dir(local, "r", progress=lose)
-    if done.failures:  # else it had been read before it went
-        assert [(failure.path, failure.local) for failure in done.failures] == [("r/a", str(local / "a"))]
-        assert isinstance(done.failures[0].error, (LocalFileError, FileChangedError))
-        assert "  failed    r/a: " in str(done)
-        assert await vm.sync("r/a") == b"1"
-    assert await vm.sync("r/new") == b"n"
-
-    await shell(vm, "chmod 000 r/new")
-    back = await vm.download_dir("r", tmp_path / "back")
-    assert [failure.path for failure in back.failures] == ["r/new"]
-    assert back.failures[0].local == str(tmp_path / "back" / "new")
-    assert set(look(tmp_path / "back")) == {*SMALL}
-
-
-async def test_what_cannot_be_listed_is_a_failure_and_nothing_is_deleted_for_it(vm: AsyncVM, local: Path) -> None:
-    await vm.upload_dir(local, "r")
-    await shell(vm, "chmod 000 r/d")
-    before = look(local)
-    done = await vm.download_dir("r", local, delete=True)
-    assert [failure.path for failure in done.failures] == ["r/d"]
-    with pytest.raises(ArkerError, match="could not list what it holds") as raised:
-        done.raise_for_failures()
-    assert raised.value is done.failures[0].error
-    # Its mode has come along, and keeps out everyone but root.
-    assert stat.S_IMODE((local / "d").stat().st_mode) == 0
-    (local / "d").chmod(0o700)
-    assert set(look(local)) == set(before)
-    await shell(vm, "chmod 000 r")
-    with pytest.raises(ForbiddenError, match="cannot be read"):
-        await vm.download_dir("r", local, delete=True)
-
-
-async def test_a_file_that_grows_between_the_listing_and_the_reading(vm: AsyncVM, tmp_path: Path) -> None:
-    await shell(vm, "mkdir r; for i in 1 2 3 4 5 6 7 8 9; do echo $i > r/f$i; done")
-    await shell(
-        vm, "(for n in $(seq 3000); do for i in 1 2 3 4 5 6 7 8 9; do echo x >> r/f$i; done; done) > /dev/null 2>&1 &"
-    )
-    done = await vm.download_dir("r", tmp_path / "back")
-    assert len(done.failures) + len(look(tmp_path / "back")) == 9
-    assert all(isinstance(failure.error, FileChangedError) for failure in done.failures)
-    sizes = {entry.path: entry.size for entry in done.entries}
-    for path, node in look(tmp_path / "back").items():
-        assert isinstance(node, File)
-        assert len(node.data) == sizes[path]
-
-
-async def test_what_other_transfers_have_on_their_way_is_no_part_of_it(
-    vm: AsyncVM, local: Path, tmp_path: Path
-) -> None:
-    staging = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"
-    build(local, {f"{staging}/0": File(), ".arker-mine/x": File()})
-    await shell(vm, f"mkdir -p r/{staging}/0; touch r/{staging}/0/x")
-    done = await vm.upload_dir(local, "r")
-    assert {change for change in changes(done) if ".arker" in change} == {"mkdir .arker-mine", "create .arker-mine/x"}
-    back = await vm.download_dir("r", tmp_path / "back")
-    assert (back.failures, {name for name in look(tmp_path / "back") if staging in name}) == ((), set())
-    assert f"delete {staging}/0/x" in changes(await vm.upload_dir(local, "r", delete=True))
 
 
 # --- the caller's sessions -------------------------------------------------------------------------------------------

@@ -6,18 +6,14 @@ collection take longer, of hundreds of VMs at once.
 
 from __future__ import annotations
 
-import gc
-import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from types import FrameType
 from typing import Final
 
 import pytest
 
 from arker import AsyncArker, AsyncVM, DeadlineExceededError, NotFoundError
 from arker.emulator import Emulator
-from tests.support.waiting import some_turns
+from tests.support.garbage import assert_leaves_nothing
 
 pytestmark = pytest.mark.anyio
 
@@ -89,52 +85,21 @@ async def late(_: AsyncArker, vm: AsyncVM) -> None:
     pytest.fail("it was in time")
 
 
-def _name(found: object) -> str:
-    if isinstance(found, FrameType):
-        return found.f_code.co_filename
-    return f"{type(found).__module__}.{type(found).__name__}"
-
-
-def _is_ours(name: str) -> bool:
-    return ("/arker/" in name or name.startswith("arker.")) and "emulator" not in name
-
-
-async def _assert_nothing_is_left(ar: AsyncArker, vm: AsyncVM, use: Use, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "arker")  # records of the log keep the errors that they are about
-    await use(ar, vm)  # what is imported and prepared at first
-    await some_turns()
-    gc.collect()
-    gc.disable()
-    before = {id(each) for each in gc.get_objects()}  # clients of earlier tests may become garbage meanwhile
-    try:
-        await use(ar, vm)
-        await some_turns()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        names = [_name(each) for each in gc.garbage if id(each) not in before]
-        found = Counter(name for name in names if _is_ours(name))
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-    assert not found
-
-
 @pytest.mark.parametrize(
     "use", [fork, fork_a_vm, fork_in_vain, run, start, write, upload, terminal, fleet, not_found, late]
 )
 async def test_nothing_is_left_to_the_garbage_collector(
     ar: AsyncArker, vm: AsyncVM, use: Use, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await _assert_nothing_is_left(ar, vm, use, caplog)
+    await assert_leaves_nothing(lambda: use(ar, vm), caplog)
 
 
 @pytest.mark.parametrize("deadline", [None, 600.0])
 async def test_nothing_is_left_after_a_second_attempt(
     ar: AsyncArker, vm: AsyncVM, emulator: Emulator, deadline: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def run_again(_: AsyncArker, vm: AsyncVM) -> None:
+    async def run_again() -> None:
         emulator.faults.error(operation="run", status=503, code="unavailable", retry_after=0.01)
         assert (await vm.run("echo hi", deadline=deadline)).stdout == b"hi\n"
 
-    await _assert_nothing_is_left(ar, vm, run_again, caplog)
+    await assert_leaves_nothing(run_again, caplog)

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 import pytest
 
-from arker import CHUNK_SIZE, AsyncArker, AsyncVM, ForbiddenError, TransferProgress
+from arker import CHUNK_SIZE, AsyncArker, AsyncVM, ForbiddenError, HttpTimeouts, TransferProgress
 from arker._files.hashing import Hashing
 from arker._files.sources import Buffer
 from arker._protocol.address import Address
@@ -28,7 +28,7 @@ from arker.transfer import UploadWay
 from tests.support.clients import COMPUTE
 from tests.support.secrets import API_KEY
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, error
-from tests.support.waiting import PATIENCE, block_until, some_turns, until
+from tests.support.waiting import PATIENCE, block_until, put_forward, some_turns, until
 from tests.transfers.support import SYNC, Store
 
 pytestmark = pytest.mark.anyio
@@ -174,7 +174,9 @@ async def test_what_is_sent_again_is_the_same(store: Store, vm: AsyncVM, held: H
 # --- when ------------------------------------------------------------------------------------------------------------
 
 
-async def test_an_inline_write_waits_for_its_digest_with_its_last_bytes_only(held: Held) -> None:
+async def test_an_inline_write_waits_for_its_digest_with_its_last_bytes_only(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The server reads until it has all but the last member; only then is the digest computed.
     got = bytearray()
     answer = b'{"ok":true,"op":"write","results":[{"path":"/f","size":%d,"complete":true,"written":true}]}' % MIB
@@ -182,8 +184,8 @@ async def test_an_inline_write_waits_for_its_digest_with_its_last_bytes_only(hel
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].split()[0])
-        while len(got) < length:
-            got.extend(await reader.read(MIB))
+        while len(got) < length and (piece := await reader.read(MIB)):
+            got.extend(piece)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer))
         writer.write(answer)
         await writer.drain()
@@ -193,11 +195,13 @@ async def test_an_inline_write_waits_for_its_digest_with_its_last_bytes_only(hel
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     data = DATA[:MIB]
     try:
-        async with AsyncArker(API_KEY, base_url=url) as client:
+        async with AsyncArker(API_KEY, base_url=url, retry=False) as client:
             task = asyncio.ensure_future(client.vm("vm-1").sync("/f", data))
             await until(lambda: len(got) > MIB * 4 / 3)
             await some_turns()
             assert b"sha256" not in got
+            # A slow digest is no silent connection.
+            await put_forward(monkeypatch, HttpTimeouts().idle or 0.0)
             assert not task.done()
             held.free.set()
             await task

@@ -140,8 +140,11 @@ def _settle_each(
                 passing = error
             else:
                 settle(number, error)
-    if passing is not None:
-        raise passing
+    try:
+        if passing is not None:
+            raise passing
+    finally:
+        del passing  # its traceback has this frame
 
 
 def commit_put(at: Address, entry: SyncPresignedWriteCommit) -> Call[SyncCommitWriteResult]:
@@ -197,12 +200,17 @@ def _results(payload: dict[str, Any], count: int) -> Sequence[object]:
 def _result_of(cls: type[T], number: int, result: object, reader: Reader) -> T:
     failure = result.get("error") if is_object(result) else None
     if failure is not None:
-        error = _inside(f"$.results[{number}].error", failure, models.ErrorResponse, reader)
-        refused = api_error(error.code, error.message, status=200)
-        details: object = failure.get("details") if is_object(failure) else None
-        refused.details = dict(details) if is_object(details) else {}
-        raise refused
+        raise _refused(number, failure, reader)
     return _inside(f"$.results[{number}]", result, cls, reader)
+
+
+def _refused(number: int, failure: object, reader: Reader) -> ApiError:
+    """Return the error of an entry that was refused."""
+    error = _inside(f"$.results[{number}].error", failure, models.ErrorResponse, reader)
+    refused = api_error(error.code, error.message, status=200)
+    details: object = failure.get("details") if is_object(failure) else None
+    refused.details = dict(details) if is_object(details) else {}
+    return refused
 
 
 def _inside(where: str, value: object, cls: type[T], reader: Reader) -> T:

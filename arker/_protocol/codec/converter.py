@@ -327,6 +327,7 @@ def locate(value: object, cls: type, error: Exception) -> Misfit:
         _detailed().structure(value, cls)
     except Exception as detailed:
         path, cause = _descend(detailed)
+        _forget_frames(detailed)
     else:
         path, cause = "", error
     if isinstance(cause, Misfit):
@@ -348,6 +349,14 @@ def _descend(error: BaseException) -> tuple[str, BaseException]:
         index = getattr(note, "index", "?")
         path += step(name) if name is not None else step(index) if isinstance(index, str) else f"[{index}]"
     return path, error
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Remove the tracebacks of an error and of all that it consists of: cattrs' frames have a list of these errors."""
+    error.__traceback__ = error.__context__ = None
+    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ())  # of a group
+    for each in inner:
+        _forget_frames(each)
 
 
 __all__ = [

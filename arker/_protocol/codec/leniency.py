@@ -106,13 +106,18 @@ def _what_fits(cls: type, members: Mapping[str, _Member], obj: Mapping[str, Any]
             values[name] = member.hook(obj[name], member.type)
         except _UNFIT as error:
             if member.demanded:
-                where = error if isinstance(error, Misfit) else Misfit("does not fit")
-                raise Misfit(where.problem, step(name) + where.path) from None
+                raise _within(name, error) from None
             misfits[name] = obj[name]
             _note(cls, name)
     if misfits and issubclass(cls, Reply):
         values[MISFITS] = misfits
     return cls(**values)
+
+
+def _within(name: str, error: Exception) -> Misfit:
+    """Return the misfit of an object, of what its member has failed with."""
+    where = error if isinstance(error, Misfit) else Misfit("does not fit")
+    return Misfit(where.problem, step(name) + where.path)
 
 
 def _rows_hook(converter: Converter, type_: Any) -> Hook:

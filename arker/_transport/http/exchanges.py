@@ -18,7 +18,7 @@ from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flo
 from arker._transport.http.callers import CallersSession
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
-from arker._transport.http.pieces import SLICE, Body, Piece, Slices, bounded_progress
+from arker._transport.http.pieces import SLICE, Body, BoundedProgress, Piece, Slices
 from arker._transport.http.replies import read_excerpt, read_reply, take_reply
 from arker._transport.http.sessions import AUTO_HEADERS, LoopSessions
 from arker._transport.http.sockets import Socket, open_socket, refuse_other_replies
@@ -147,16 +147,21 @@ class Http:
             if flow is not None:
                 flow.sent = sent
 
-        with bounded_progress(self._idle) as watched:
+        with BoundedProgress(self._idle) as watched:
             ending = request.ending
             pieces = watched(Slices(body, tell, ending), wait_afterwards=request.awaits_work)
             try:
                 return await self._send(request, url, headers, pieces, flow)
             except ExchangeFailedError:
                 # The connection calls what fails inside of it a failure of its own.
-                if ending is not None and ending.failure is not None:
-                    raise ending.failure from None
-                raise
+                if ending is None or ending.failure is None:
+                    raise
+            # Outside of the handler, since what the connection has failed with leads to this; so does its traceback.
+            failure, ending.failure = ending.failure, None
+            try:
+                raise failure.with_traceback(None)
+            finally:
+                del failure  # now its traceback has this frame
 
     async def _send(
         self,
@@ -208,6 +213,7 @@ class Http:
         finally:
             if silences is not None:
                 silences.end(task)
+            del task  # it keeps what it fails with, whose traceback has this frame
 
     async def put(self, presigned_url: str, body: Body, size: int, *, base_url: str) -> Response:
         """PUT a body of ``size`` bytes to a presigned URL, with no authorization; raises `ExchangeFailedError`.
@@ -217,7 +223,7 @@ class Http:
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
         session = self._sessions.bare()
-        with bounded_progress(self._idle) as watched:
+        with BoundedProgress(self._idle) as watched:
             try:
                 async with session.put(
                     url,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
@@ -22,18 +22,36 @@ Body: TypeAlias = Callable[[], AsyncIterator[Piece]]
 _Watch: TypeAlias = "partial[_Watched]"
 
 
-@contextmanager
-def bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
-    """Limit the seconds in which a request's body makes no progress; raises `ExchangeFailedError`.
+class BoundedProgress:
+    """A limit on the seconds in which the connection takes nothing of a request's body; raises `ExchangeFailedError`.
 
-    aiohttp limits the silence of the other side only after the body was sent. The yielded function wraps the body.
+    aiohttp limits the silence of the other side only after the body was sent. ``with`` gives a function that wraps the
+    body.
     """
-    bound = float("inf") if idle is None else idle
-    # From the first piece on: until then the request waits for a connection, which has bounds of its own.
-    with anyio.CancelScope() as scope:
-        yield partial(_Watched, scope, bound)
-    if scope.cancelled_caught:
-        raise ExchangeFailedError(f"the request made no progress for {bound:g} s", delivered=True, timed_out=True)
+
+    __slots__ = ("_bound", "_scope")
+
+    def __init__(self, idle: float | None) -> None:
+        """Prepare a limit.
+
+        Args:
+            idle: Seconds for each piece; None for no limit.
+        """
+        self._bound = float("inf") if idle is None else idle
+        self._scope = anyio.CancelScope()
+
+    def __enter__(self) -> _Watch:
+        # From the first piece on: until then the request waits for a connection, which has bounds of its own.
+        self._scope.__enter__()
+        return partial(_Watched, self._scope, self._bound)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._scope.__exit__(kind, error, traceback)
+        if self._scope.cancelled_caught:
+            problem = f"the request made no progress for {self._bound:g} s"
+            raise ExchangeFailedError(problem, delivered=True, timed_out=True)
 
 
 # These are classes, not async generators: aiohttp drops an abandoned body without closing it, so that a
@@ -65,11 +83,14 @@ class _Watched:
         return self
 
     async def __anext__(self) -> Piece:
-        # A piece is asked for when the connection has taken the one before it.
+        # A piece is asked for when the connection has taken the one before it. How long it is in the making, by a slow
+        # disk or as a digest, is no matter of the connection: another one would not get it sooner.
+        self._scope.deadline = float("inf")
         try:
             piece = await self._pieces.__anext__()
         except StopAsyncIteration:
-            self._scope.deadline = float("inf") if self._wait_afterwards else anyio.current_time() + self._bound
+            if not self._wait_afterwards:
+                self._scope.deadline = anyio.current_time() + self._bound
             raise
         self._scope.deadline = anyio.current_time() + self._bound
         return piece
@@ -119,4 +140,4 @@ class Slices:
         return self._view[start : self._start]
 
 
-__all__ = ["SLICE", "Body", "Piece", "Slices", "bounded_progress"]
+__all__ = ["SLICE", "Body", "BoundedProgress", "Piece", "Slices"]

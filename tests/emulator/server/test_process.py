@@ -109,6 +109,7 @@ async def test_both_kinds_of_context_manager(place: Path, marker: str) -> None:
     assert list(place.iterdir()) == []
     assert process_id is not None
     assert not Path(f"/proc/{process_id}").exists()
+    assert emulator.pid is None, "the number may be another process's by now"
     await emulator.aclose()
     emulator.close()
 
@@ -167,10 +168,13 @@ def test_launching_does_not_wait_for_the_server(place: Path, tmp_path: Path, mon
 
 async def test_closing_before_it_was_ready_or_launched(place: Path) -> None:
     emulator = Emulator(options(place))
+    assert emulator.pid is None
     emulator.close()
     emulator = Emulator(options(place))
     emulator.launch()
+    assert emulator.pid is not None
     emulator.close()
+    assert emulator.pid is None
     assert list(place.iterdir()) == []
 
 
