@@ -167,7 +167,8 @@ class AsyncFleet:
         therefore have run before, in part or completely.
 
         Args:
-            function: Function of a VM and an item. Its exception becomes the outcome's error.
+            function: Function of a VM and an item. Its exception becomes the outcome's error; what is no `Exception`,
+                such as `SystemExit`, ends the work, and the iteration raises it.
             items: The items. They are drawn one at a time as VMs become free.
             ordered: Whether to yield outcomes in the order of the items.
             retries: Maximum number of retries of an item after its VM has died.
