@@ -100,7 +100,7 @@ class AsyncReadStream:
             return await self._reading.next()
 
     async def read(self, size: int = -1) -> bytes:
-        """Read the next bytes of the file.
+        """Read the next bytes of the file. A call that fails or is cancelled takes none: the next one returns them.
 
         Args:
             size: Number of bytes; fewer are returned only at the end of the file. By default all remaining bytes.
@@ -110,13 +110,19 @@ class AsyncReadStream:
         if self._reading is None:
             raise self._not_open()
         pieces: list[bytes] = []
-        left = self.size - self._position if size == -1 else size
-        while left > 0 and (piece := await self._next()):
-            if len(piece) > left:
-                piece, self._rest = piece[:left], piece[left:]
-            pieces.append(piece)
-            self._position += len(piece)
-            left -= len(piece)
+        began = self._position
+        left = self.size - began if size == -1 else size
+        try:
+            while left > 0 and (piece := await self._next()):
+                if len(piece) > left:
+                    piece, self._rest = piece[:left], piece[left:]
+                pieces.append(piece)
+                self._position += len(piece)
+                left -= len(piece)
+        except BaseException:
+            # The next call begins with what has come, or the caller would have a gap.
+            self._rest, self._position = b"".join([*pieces, self._rest]), began
+            raise
         return b"".join(pieces)
 
     async def aclose(self) -> None:
