@@ -11,7 +11,7 @@ import pytest
 from arker import AsyncVM, TransferError
 from arker.emulator import Emulator
 from arker.emulator.control.fault import Fault
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -25,6 +25,47 @@ async def cut(work: Coroutine[Any, Any, object], fault: Fault) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def content(vm: AsyncVM, path: str, least: int) -> bytes:
+    """Return a file as soon as it has some bytes."""
+    while len(found := await vm.sync(path)) < least:
+        await asyncio.sleep(0.01)
+    return found
+
+
+# --- the input of a command -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 20_000])
+async def test_input_after_a_write_that_was_cut_off_and_had_arrived(vm: AsyncVM, emulator: Emulator, size: int) -> None:
+    first, second, third = (letter * size for letter in (b"1", b"2", b"3"))
+    run = await vm.start("cat | tee got", stdin=True)
+    await run.write(first)
+    with emulator.faults.stall(processed=True, operation="run") as fault:
+        await cut(run.write(second), fault)
+        await content(vm, "got", 2 * size)
+    await run.write(third)
+    await run.close_stdin()
+    assert (await run.wait()).stdout == first + second + third
+
+
+async def test_input_after_a_write_that_was_cut_off_and_did_not_arrive(vm: AsyncVM, emulator: Emulator) -> None:
+    run = await vm.start("cat", stdin=True)
+    with emulator.faults.stall(operation="run") as fault:
+        await cut(run.write(b"never\n"), fault)
+    await run.write(b"sent\n")
+    await run.close_stdin()
+    assert (await run.wait()).stdout == b"sent\n"
+
+
+async def test_an_end_of_input_that_was_cut_off_is_made_again(vm: AsyncVM, emulator: Emulator) -> None:
+    run = await vm.start("cat", stdin=True)
+    await run.write(b"all\n")
+    with emulator.faults.stall(operation="run") as fault:
+        await cut(run.close_stdin(), fault)
+    await run.close_stdin()
+    assert (await run.wait(deadline=PATIENCE)).stdout == b"all\n"
 
 
 # --- files that are read ----------------------------------------------------------------------------------------------
