@@ -173,6 +173,7 @@ async def test_writings_that_were_cut_off_leave_no_gap(vm: AsyncVM) -> None:
 
 async def test_lists_that_were_cut_off_at_their_beginning_begin_anew(vm: AsyncVM, emulator: Emulator) -> None:
     await vm.run("mkdir -p tree/below; seq 5 > tree/one; seq 5 > tree/below/two", check=True)
+    assert [entry async for entry in vm.files.scandir("tree")]  # what tools there are is known from now on
     entries, walk, matches = vm.files.scandir("tree"), vm.files.walk("tree"), vm.files.grep("^3$", "tree")
     for each in (entries, walk, matches):
         with emulator.faults.stall(operation="run") as fault:
@@ -183,7 +184,11 @@ async def test_lists_that_were_cut_off_at_their_beginning_begin_anew(vm: AsyncVM
 
 
 async def test_long_lists_that_were_cut_off_go_on(vm: AsyncVM, emulator: Emulator) -> None:
-    await vm.run("mkdir many; cd many; seq -f 'a-rather-long-name-of-a-file-%06g' 20000 | xargs touch", check=True)
+    await vm.run(
+        "mkdir many tmp; touch tmp/it; cd many; seq -f 'a-rather-long-name-of-a-file-%06g' 20000 | xargs touch",
+        check=True,
+    )
+    await anext(vm.files.scandir("tmp"))
     entries = vm.files.scandir("many")
     with emulator.faults.stall(operation="sync") as fault:
         await cut(anext(entries), fault)  # type: ignore[arg-type]
@@ -193,8 +198,7 @@ async def test_long_lists_that_were_cut_off_go_on(vm: AsyncVM, emulator: Emulato
         await asyncio.sleep(0)  # mostly enough, unless a piece has to be read
         task.cancel()
         await asyncio.wait({task})
-        if task.cancelled():
-            _ = await anext(entries)
+        _ = await anext(entries) if task.cancelled() else task.result()
         found += 1
     with pytest.raises(StopAsyncIteration):
         await anext(entries)
