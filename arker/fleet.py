@@ -6,10 +6,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import arker
 from arker import models
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._commands.options import check_effect, make_options
@@ -49,6 +50,10 @@ class AsyncFleet:
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     def __init__(self, context: Context, plan: Plan) -> None:
         """Initialize the fleet. Use `AsyncArker.fork_many` to get one."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import arker
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._context import Place
@@ -27,6 +29,10 @@ class AsyncReadStream:
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     def __init__(self, place: Place, path: arker.transfer.RemotePath) -> None:
         """Initialize the stream. Use `AsyncVM.open_read` to get one."""

@@ -7,10 +7,11 @@ import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, AnyStr, Generic, cast
+from typing import TYPE_CHECKING, Any, AnyStr, Generic, cast
 
 import arker
 from arker import _paths
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -37,6 +38,10 @@ class AsyncRemoteFile(Generic[AnyStr]):
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     def __init__(
         self,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from arker import models
+from arker._basics.guidance import instead
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -37,6 +39,8 @@ class AsyncRun:
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
 
     def __init__(self, follower: followers.RunFollower, *, began: float | None = None) -> None:
         """Initialize the handle. Use `AsyncVM.start`, `AsyncSession.start` or `AsyncVM.attach_run` to get one."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from anyio.abc import ByteStream
 
 from arker import models
-from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -52,10 +51,6 @@ class AsyncTerminal(Held[str]):
     """
 
     __reduce__ = refuse_to_be_pickled
-    if not TYPE_CHECKING:
-        __getattr__ = instead
-        __enter__ = no_plain_block
-        __exit__ = no_end
 
     _noun, _maker = "terminal", "terminal"
 
