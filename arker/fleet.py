@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from mmap import mmap
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -15,6 +16,7 @@ from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._commands.options import check_effect, make_options
 from arker._context import Context
+from arker._files.sources import is_buffer, is_path
 from arker._fleets.left import tell_of_left
 from arker._fleets.plan import Plan
 from arker._fleets.pool import Pool
@@ -306,7 +308,7 @@ class AsyncFleet:
 
     async def upload(
         self,
-        source: arker.transfer.LocalPath | bytes | bytearray | memoryview,
+        source: arker.transfer.LocalPath | bytes | bytearray | memoryview | mmap,
         path: arker.transfer.RemotePath,
         *,
         strategy: arker.transfer.Strategy = "auto",
@@ -340,7 +342,7 @@ class AsyncFleet:
             FleetError: The fleet's block was left during the call.
             ConfigurationError: The fleet's block was not entered or has been left.
         """
-        if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not is_path(source) and not is_buffer(source):
             raise InvalidArgumentError("source", source, "expected a local file's path or bytes, for all VMs to have")
 
         async def into_one(vm: AsyncVM, path: arker.transfer.RemotePath) -> arker.TransferResult:

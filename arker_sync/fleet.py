@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from mmap import mmap
 from types import TracebackType
 from typing import IO, Any, Literal
 
@@ -213,7 +214,7 @@ class Fleet(Facade):
 
     def upload(
         self,
-        source: arker.transfer.LocalPath | bytes | bytearray | memoryview,
+        source: arker.transfer.LocalPath | bytes | bytearray | memoryview | mmap,
         path: arker.transfer.RemotePath,
         *,
         strategy: arker.transfer.Strategy = "auto",
