@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from mmap import mmap
 from types import TracebackType
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import arker
 from arker import models
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._commands.options import check_effect, make_options
 from arker._context import Context
+from arker._files.sources import is_buffer, is_path
 from arker._fleets.left import tell_of_left
 from arker._fleets.plan import Plan
 from arker._fleets.pool import Pool
@@ -49,6 +52,10 @@ class AsyncFleet:
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     def __init__(self, context: Context, plan: Plan) -> None:
         """Initialize the fleet. Use `AsyncArker.fork_many` to get one."""
@@ -170,7 +177,8 @@ class AsyncFleet:
         therefore have run before, in part or completely.
 
         Args:
-            function: Function of a VM and an item. Its exception becomes the outcome's error.
+            function: Function of a VM and an item. Its exception becomes the outcome's error; what is no `Exception`,
+                such as `SystemExit`, ends the work, and the iteration raises it.
             items: The items. They are drawn one at a time as VMs become free.
             ordered: Whether to yield outcomes in the order of the items.
             retries: Maximum number of retries of an item after its VM has died.
@@ -303,7 +311,7 @@ class AsyncFleet:
 
     async def upload(
         self,
-        source: arker.transfer.LocalPath | bytes | bytearray | memoryview,
+        source: arker.transfer.LocalPath | bytes | bytearray | memoryview | mmap,
         path: arker.transfer.RemotePath,
         *,
         strategy: arker.transfer.Strategy = "auto",
@@ -337,7 +345,7 @@ class AsyncFleet:
             FleetError: The fleet's block was left during the call.
             ConfigurationError: The fleet's block was not entered or has been left.
         """
-        if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not is_path(source) and not is_buffer(source):
             raise InvalidArgumentError("source", source, "expected a local file's path or bytes, for all VMs to have")
 
         async def into_one(vm: AsyncVM, path: arker.transfer.RemotePath) -> arker.TransferResult:

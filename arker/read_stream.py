@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import arker
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._context import Place
@@ -27,6 +29,10 @@ class AsyncReadStream:
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     def __init__(self, place: Place, path: arker.transfer.RemotePath) -> None:
         """Initialize the stream. Use `AsyncVM.open_read` to get one."""
@@ -100,7 +106,7 @@ class AsyncReadStream:
             return await self._reading.next()
 
     async def read(self, size: int = -1) -> bytes:
-        """Read the next bytes of the file.
+        """Read the next bytes of the file. A call that fails or is cancelled takes none: the next one returns them.
 
         Args:
             size: Number of bytes; fewer are returned only at the end of the file. By default all remaining bytes.
@@ -110,13 +116,19 @@ class AsyncReadStream:
         if self._reading is None:
             raise self._not_open()
         pieces: list[bytes] = []
-        left = self.size - self._position if size == -1 else size
-        while left > 0 and (piece := await self._next()):
-            if len(piece) > left:
-                piece, self._rest = piece[:left], piece[left:]
-            pieces.append(piece)
-            self._position += len(piece)
-            left -= len(piece)
+        began = self._position
+        left = self.size - began if size == -1 else size
+        try:
+            while left > 0 and (piece := await self._next()):
+                if len(piece) > left:
+                    piece, self._rest = piece[:left], piece[left:]
+                pieces.append(piece)
+                self._position += len(piece)
+                left -= len(piece)
+        except BaseException:
+            # The next call begins with what has come, or the caller would have a gap.
+            self._rest, self._position = b"".join([*pieces, self._rest]), began
+            raise
         return b"".join(pieces)
 
     async def aclose(self) -> None:

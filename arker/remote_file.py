@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, AnyStr, Generic, cast
+from typing import TYPE_CHECKING, Any, AnyStr, Generic, cast
 
 import arker
 from arker import _paths
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -36,6 +38,10 @@ class AsyncRemoteFile(Generic[AnyStr]):
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     def __init__(
         self,
@@ -185,7 +191,7 @@ class AsyncRemoteFile(Generic[AnyStr]):
         return line
 
     async def read(self, size: int | None = -1) -> AnyStr:
-        """Read the next bytes or characters of the file.
+        """Read the next bytes or characters of the file. A call that fails or is cancelled takes none of them.
 
         Args:
             size: How many; fewer are returned only at the end of the file. By default (-1 or None) all that remain.
@@ -197,30 +203,37 @@ class AsyncRemoteFile(Generic[AnyStr]):
             check.check_integer("size", size, minimum=0)
         if self._binary and size != -1:
             missing = size - (len(self._rest) - self._at)
-            taken = self._take(min(size, len(self._rest) - self._at))
-            return cast("AnyStr", taken + await reading.read(missing) if missing > 0 else taken)
-        pieces = [self._take(len(self._rest) - self._at if size == -1 else min(size, len(self._rest) - self._at))]
-        left = -1 if size == -1 else size - len(pieces[0])
-        while left and await self._fill(_PIECE if size != -1 else reading.size):
-            piece = self._take(len(self._rest) if left == -1 else min(left, len(self._rest)))
-            pieces.append(piece)
-            left -= len(piece) if left > 0 else 0
+            with self._put_back_by_failure() as pieces:
+                pieces.append(self._take(min(size, len(self._rest) - self._at)))
+                if missing > 0:
+                    pieces.append(await reading.read(missing))
+            return self._joined(pieces)
+        with self._put_back_by_failure() as pieces:
+            pieces.append(
+                self._take(len(self._rest) - self._at if size == -1 else min(size, len(self._rest) - self._at))
+            )
+            left = -1 if size == -1 else size - len(pieces[0])
+            while left and await self._fill(_PIECE if size != -1 else reading.size):
+                piece = self._take(len(self._rest) if left == -1 else min(left, len(self._rest)))
+                pieces.append(piece)
+                left -= len(piece) if left > 0 else 0
         return self._joined(pieces)
 
     async def readline(self) -> AnyStr:
         r"""Read a line, with its ``\n``; nothing at the end of the file."""
         self._open_for_reading()
         end: Any = b"\n" if self._binary else "\n"
-        pieces: list[Any] = []
-        while True:
-            rest: Any = self._rest
-            found: int = rest.find(end, self._at)
-            if found >= 0:
-                pieces.append(self._take(found + 1 - self._at))
-                return self._joined(pieces)
-            pieces.append(self._take(len(rest) - self._at))
-            if not await self._fill(_PIECE):
-                return self._joined(pieces)
+        with self._put_back_by_failure() as pieces:
+            while True:
+                rest: Any = self._rest
+                found: int = rest.find(end, self._at)
+                if found >= 0:
+                    pieces.append(self._take(found + 1 - self._at))
+                    break
+                pieces.append(self._take(len(rest) - self._at))
+                if not await self._fill(_PIECE):
+                    break
+        return self._joined(pieces)
 
     async def readlines(self, hint: int | None = -1) -> list[AnyStr]:
         r"""Read the lines that remain, each with its ``\n``.
@@ -233,12 +246,22 @@ class AsyncRemoteFile(Generic[AnyStr]):
         if hint is not None and hint != -1:
             check.check_integer("hint", hint, minimum=0)
         most = hint if hint is not None and hint > 0 else None
-        lines: list[AnyStr] = []
         count = 0
-        while (most is None or count < most) and (line := await self.readline()):
-            lines.append(line)
-            count += len(line)
+        with self._put_back_by_failure() as lines:
+            while (most is None or count < most) and (line := await self.readline()):
+                lines.append(line)
+                count += len(line)
         return lines
+
+    @contextmanager
+    def _put_back_by_failure(self) -> Generator[list[Any], None, None]:
+        """Collect pieces that are read. After an error they are what is read next, or the caller would have a gap."""
+        pieces: list[Any] = []
+        try:
+            yield pieces
+        except BaseException:
+            self._rest, self._at = self._joined([*pieces, self._rest[self._at :]]), 0
+            raise
 
     def _joined(self, pieces: list[Any]) -> AnyStr:
         return cast("AnyStr", (b"" if self._binary else "").join(pieces))
@@ -257,7 +280,13 @@ class AsyncRemoteFile(Generic[AnyStr]):
                 self._rest, self._at = data, 0
                 return bool(data)
             assert self._decoder is not None
-            self._rest, self._at = self._decoder.decode(data, not data), 0
+            before = self._decoder.getstate()
+            try:
+                self._rest, self._at = self._decoder.decode(data, not data), 0
+            except UnicodeError:
+                self._decoder.setstate(before)
+                reading.position -= len(data)
+                raise
             if self._rest or not data:
                 return bool(self._rest)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from arker import models
+from arker._basics.guidance import instead
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
-from arker._files.sources import check_buffer, is_buffer
+from arker._files.sources import check_typed
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.identifiers import new_idempotency_key
 from arker._runs import cancelling
@@ -17,7 +19,7 @@ from arker._runs.output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._runs.poll import Planner, has_ended
 from arker._tasks import clock
 from arker._transport.attempts import deadline_scope
-from arker.errors import ConfigurationError, ConflictError, InvalidArgumentError, RunNotFinishedError
+from arker.errors import ConfigurationError, ConflictError, RunNotFinishedError
 from arker.models import CompletedRunResult, RunRequest, RunSummary
 from arker.models import _checks as check_values
 
@@ -37,6 +39,8 @@ class AsyncRun:
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
 
     def __init__(self, follower: followers.RunFollower, *, began: float | None = None) -> None:
         """Initialize the handle. Use `AsyncVM.start`, `AsyncSession.start` or `AsyncVM.attach_run` to get one."""
@@ -255,7 +259,7 @@ class AsyncRun:
             ConflictError: The run has ended, or its input was closed.
             ConfigurationError: The run was not started with ``stdin=True``, or not by this handle.
         """
-        content = _content(data)
+        content = check_typed(data)
         with deadline_scope(deadline, self._follower.progress("run.write")):
             await self._input().write(content)
 
@@ -310,17 +314,6 @@ class AsyncRun:
         run_id = self._follower.place.redact(self.run_id)
         operation = "run.signal" if "signal" in effect else "run.write"
         return ConflictError(f"the run {run_id} {why}: {effect}", operation=operation, vm_id=self.vm_id, run_id=run_id)
-
-
-def _content(data: object) -> bytes:
-    if is_buffer(data):
-        return bytes(check_buffer("data", data))
-    if isinstance(data, str):
-        try:
-            return data.encode()
-        except UnicodeEncodeError:
-            pass
-    raise InvalidArgumentError("data", f"(of type {type(data).__name__})", "expected bytes, or text without surrogates")
 
 
 __all__ = ["AsyncRun", "OutputChunk", "OutputLine"]

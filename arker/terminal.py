@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from anyio.abc import ByteStream
 
 from arker import models
-from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Place
+from arker._files.sources import check_typed
 from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import sessions as session_calls
@@ -24,7 +24,7 @@ from arker._protocol.forms import unsupported
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._terminals.connection import Connection, Settings, Size
 from arker._transport.attempts import Progress, deadline_scope
-from arker.errors import ArkerError, ConfigurationError, InvalidArgumentError
+from arker.errors import ArkerError, ConfigurationError
 from arker.errors.api import is_surely_gone
 from arker.models import _checks as check
 from arker.reports import Replayed
@@ -52,10 +52,6 @@ class AsyncTerminal(Held[str]):
     """
 
     __reduce__ = refuse_to_be_pickled
-    if not TYPE_CHECKING:
-        __getattr__ = instead
-        __enter__ = no_plain_block
-        __exit__ = no_end
 
     _noun, _maker = "terminal", "terminal"
 
@@ -260,20 +256,20 @@ class AsyncTerminal(Held[str]):
 
     # --- input ----------------------------------------------------------------------------------------------------
 
-    async def write(self, data: bytes | str) -> None:
+    async def write(self, data: str | bytes | bytearray | memoryview) -> None:
         r"""Write input, as if it were typed: ``\n`` or ``\r`` is the Return key, ``\x03`` is Ctrl-C.
 
         While the connection is lost, it waits for the next one. The server confirms no input: what was sent just before
         a loss may not have arrived.
 
         Args:
-            data: The input; text is encoded as UTF-8.
+            data: Bytes, or text, which is sent as UTF-8.
 
         Raises:
             TerminalClosedError: The terminal has ended.
             NetworkError: The connection was lost while this was sent, and may have arrived in part.
         """
-        await self._connected().write(_content(data))
+        await self._connected().write(check_typed(data))
 
     async def resize(self, cols: int, rows: int) -> None:
         """Resize the terminal. Its program is told by the signal SIGWINCH.
@@ -313,17 +309,6 @@ class AsyncTerminal(Held[str]):
         connection = self._connected()
         with deadline_scope(deadline, connection.progress()):
             return await connection.wait()
-
-
-def _content(data: object) -> bytes:
-    if isinstance(data, (bytes, bytearray)):
-        return bytes(data)
-    if isinstance(data, str):
-        try:
-            return data.encode()
-        except UnicodeEncodeError:
-            raise InvalidArgumentError("data", data, "expected text that UTF-8 can encode") from None
-    raise InvalidArgumentError("data", data, "expected bytes or a string")
 
 
 class _Stream(ByteStream):

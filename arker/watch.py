@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import arker
 from arker import _paths, entries
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -27,6 +29,10 @@ class AsyncWatch:
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     def __init__(self, place: Place, path: arker.transfer.RemotePath, recursive: bool, interval: float) -> None:
         """Initialize the watch. Use `AsyncFiles.watch` to get one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from mmap import mmap
 from types import TracebackType
 from typing import IO, Any, Literal
 
@@ -103,7 +104,8 @@ class Fleet(Facade):
         therefore have run before, in part or completely.
 
         Args:
-            function: Function of a VM and an item. Its exception becomes the outcome's error.
+            function: Function of a VM and an item. Its exception becomes the outcome's error; what is no `Exception`,
+                such as `SystemExit`, ends the work, and the iteration raises it.
             items: The items. They are drawn one at a time as VMs become free.
             ordered: Whether to yield outcomes in the order of the items.
             retries: Maximum number of retries of an item after its VM has died.
@@ -115,15 +117,16 @@ class Fleet(Facade):
             FleetError: While outcomes are consumed: no VM is left. Items without an outcome were not drawn.
             ConfigurationError: The fleet's block was not entered or has been left.
         """
-        iterator = self._async.map(
-            _bridge.workers.in_threads(function, VM, self._lease),
-            _bridge.callbacks.feed(items),
-            ordered=ordered,
-            retries=retries,
-            item_deadline=item_deadline,
-            progress=_bridge.callbacks.relay("progress", progress),
-        )
-        return self._lease.iterate(iterator, lambda item: held(item, "vm", VM, self._lease))
+        with _bridge.callbacks.seated() as seat:
+            iterator = self._async.map(
+                _bridge.workers.in_threads(function, VM, self._lease),
+                _bridge.callbacks.feed(items),
+                ordered=ordered,
+                retries=retries,
+                item_deadline=item_deadline,
+                progress=_bridge.callbacks.relay("progress", progress),
+            )
+        return self._lease.iterate(iterator, lambda item: held(item, "vm", VM, self._lease), seat)
 
     def run(
         self,
@@ -211,7 +214,7 @@ class Fleet(Facade):
 
     def upload(
         self,
-        source: arker.transfer.LocalPath | bytes | bytearray | memoryview,
+        source: arker.transfer.LocalPath | bytes | bytearray | memoryview | mmap,
         path: arker.transfer.RemotePath,
         *,
         strategy: arker.transfer.Strategy = "auto",

@@ -60,7 +60,7 @@ class ReadStream(Facade):
         return self._lease.step(work)
 
     def read(self, size: int = -1) -> bytes:
-        """Read the next bytes of the file.
+        """Read the next bytes of the file. A call that fails or is cancelled takes none: the next one returns them.
 
         Args:
             size: Number of bytes; fewer are returned only at the end of the file. By default all remaining bytes.

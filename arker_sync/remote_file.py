@@ -88,7 +88,7 @@ class RemoteFile(Facade, Generic[AnyStr]):
         return self._lease.step(work)
 
     def read(self, size: int | None = -1) -> AnyStr:
-        """Read the next bytes or characters of the file.
+        """Read the next bytes or characters of the file. A call that fails or is cancelled takes none of them.
 
         Args:
             size: How many; fewer are returned only at the end of the file. By default (-1 or None) all that remain.

@@ -138,14 +138,14 @@ class Terminal(FileLike):
 
     # --- input ----------------------------------------------------------------------------------------------------
 
-    def write(self, data: bytes | str) -> None:
+    def write(self, data: str | bytes | bytearray | memoryview) -> None:
         r"""Write input, as if it were typed: ``\n`` or ``\r`` is the Return key, ``\x03`` is Ctrl-C.
 
         While the connection is lost, it waits for the next one. The server confirms no input: what was sent just before
         a loss may not have arrived.
 
         Args:
-            data: The input; text is encoded as UTF-8.
+            data: Bytes, or text, which is sent as UTF-8.
 
         Raises:
             TerminalClosedError: The terminal has ended.

@@ -21,6 +21,16 @@ CLASSES: dict[str, list[type]] = {
     "AsyncArker": [arker.AsyncArker],
     "Arker": [arker.AsyncArker, arker_sync.Arker],
     "VM": [arker.AsyncVM, arker_sync.VM],
+    "Files": [arker.AsyncFiles, arker_sync.Files],
+    "AsyncRun": [arker.AsyncRun],
+    "RunHandle": [arker_sync.RunHandle],
+    "AsyncSession": [arker.AsyncSession],
+    "SessionHandle": [arker_sync.SessionHandle],
+    "AsyncTunnel": [arker.AsyncTunnel],
+    "TunnelHandle": [arker_sync.TunnelHandle],
+    "Fleet": [arker.AsyncFleet, arker_sync.Fleet],
+    "AsyncRemoteFile": [arker.AsyncRemoteFile],
+    "AsyncReadStream": [arker.AsyncReadStream],
     "Terminal": [arker.AsyncTerminal, arker_sync.Terminal],
     "Emulator": [Emulator],
     "CompletedRunResult": [arker.models.CompletedRunResult],
@@ -60,6 +70,36 @@ def test_names_from_elsewhere() -> None:
                 "recv",
                 "'Terminal' object has no attribute 'recv'; use read, or iterate",
             ),
+            (
+                asyncio_client.vm("a").files,
+                "write",
+                "'AsyncFiles' object has no attribute 'write'; use write_text, or write_bytes",
+            ),
+            (
+                asyncio_client.vm("a").attach_run("r"),
+                "kill",
+                "'AsyncRun' object has no attribute 'kill'; use cancel",
+            ),
+            (
+                blocking_client.vm("a").attach_run("r"),
+                "returncode",
+                "'RunHandle' object has no attribute 'returncode'; use exit_code",
+            ),
+            (
+                asyncio_client.vm("a").open_session(),
+                "exec",
+                "'AsyncSession' object has no attribute 'exec'; use run or start",
+            ),
+            (
+                blocking_client.vm("a").tunnel(80),
+                "host",
+                "'TunnelHandle' object has no attribute 'host'; use url",
+            ),
+            (
+                asyncio_client.vm("a").open_read("f"),
+                "close",
+                "'AsyncReadStream' object has no attribute 'close'; use aclose",
+            ),
             (result, "returncode", "'CompletedRunResult' object has no attribute 'returncode'; use exit_code"),
             (emulator, "base_url", "'Emulator' object has no attribute 'base_url'; use url"),
             (asyncio_client, "unheard_of", "'AsyncArker' object has no attribute 'unheard_of'"),
@@ -89,6 +129,18 @@ async def test_blocks_of_the_other_kind() -> None:
     for value, told in [
         (asyncio_client, "AsyncArker takes `async with`, in a coroutine; `with` is for Arker of arker_sync"),
         (vms[0], "AsyncVM takes `async with`, in a coroutine; `with` is for VM of arker_sync"),
+        *(
+            (value, f"Async{name} takes `async with`, in a coroutine; `with` is for {twin} of arker_sync")
+            for value, name, twin in [
+                (vms[0].open_session(), "Session", "SessionHandle"),
+                (vms[0].tunnel(80), "Tunnel", "TunnelHandle"),
+                (vms[0].terminal(), "Terminal", "Terminal"),
+                (vms[0].open_read("file"), "ReadStream", "ReadStream"),
+                (vms[0].files.open("file"), "RemoteFile", "RemoteFile"),
+                (vms[0].files.watch("."), "Watch", "Watch"),
+                (asyncio_client.fork_many("ubuntu", 2), "Fleet", "Fleet"),
+            ]
+        ),
     ]:
         with pytest.raises(TypeError) as caught, value:
             pass
@@ -151,3 +203,10 @@ async def test_a_forgotten_await_names_the_method_that_was_called() -> None:
         list(asyncio_client.iter_vms())
     assert "`async for`" in str(pages.value)
     blocking_client.close()
+
+
+async def test_permissions_written_as_text() -> None:
+    with pytest.raises(
+        arker.InvalidArgumentError, match="mode='755' is not accepted: expected permission bits, such as 0o755"
+    ):
+        await clients()[0].vm("a").files.chmod("file", "755")

@@ -161,7 +161,7 @@ async def test_input_sizes_and_signs(monkeypatch: pytest.MonkeyPatch) -> None:
         made.play = echo
         async with vm.terminal(session_id="s-9") as terminal:
             assert made.names[-1] == "GET sessions/s-9/pty"
-            await terminal.write("ä€\n")
+            await terminal.write(memoryview("ä€\n".encode()))
             assert await terminal.read(2) + await terminal.read() == "ä€\n".encode()
             await terminal.resize(5, 6)
             seen = b""

@@ -17,6 +17,27 @@ T = TypeVar("T")
 CLOSED: Final = (
     "the client is closed: use it, its VMs and what it has opened before its block ends, or make a new client"
 )
+_RUN: Final = {
+    **dict.fromkeys(["kill", "terminate", "stop", "disconnect"], "cancel"),
+    **dict.fromkeys(["send_signal", "interrupt"], "signal"),
+    **dict.fromkeys(["returncode", "return_code", "exitcode"], "exit_code"),
+    **dict.fromkeys(
+        ["stdout", "stderr", "communicate", "read", "logs"], "wait for the result, or output or lines as they come"
+    ),
+    **dict.fromkeys(["stdin", "send_stdin", "send_input", "send"], "write"),
+    **dict.fromkeys(["poll", "is_running"], "refresh, and then ended or exit_code"),
+    "status": "state",
+    "done": "ended",
+}
+_SESSION: Final = {
+    **dict.fromkeys(["exec", "execute", "run_command", "execute_command"], "run or start"),
+    **dict.fromkeys(["delete", "kill", "terminate", "aclose"], "close"),
+}
+_TUNNEL: Final = {
+    **dict.fromkeys(["delete", "stop", "aclose"], "close"),
+    **dict.fromkeys(["get", "post", "fetch"], "request"),
+    **dict.fromkeys(["host", "hostname", "address"], "url"),
+}
 INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     "AsyncArker": {"close": "aclose"},
     "Arker": {
@@ -43,6 +64,36 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         **dict.fromkeys(["get_host", "expose", "expose_port", "domain", "get_preview_link"], "tunnel"),
         **dict.fromkeys(["set_timeout", "extend_timeout"], "keep_alive"),
     },
+    "Files": {
+        **dict.fromkeys(["read", "read_file"], "read_text, or read_bytes"),
+        **dict.fromkeys(["write", "write_file", "write_files"], "write_text, or write_bytes"),
+        **dict.fromkeys(["list", "ls", "list_files", "iterdir"], "listdir, or scandir"),
+        **dict.fromkeys(["delete", "delete_file", "delete_files", "unlink", "rm"], "remove, or rmtree"),
+        **dict.fromkeys(["makedirs", "make_dir", "create_folder"], "mkdir, with parents=True"),
+        **dict.fromkeys(["move", "move_files", "mv"], "rename"),
+        **dict.fromkeys(["cp", "copyfile", "copytree"], "copy"),
+        **dict.fromkeys(["get_info", "get_file_info", "info"], "stat"),
+        **dict.fromkeys(["watch_dir"], "watch"),
+        **dict.fromkeys(["search_files", "find"], "glob"),
+        **dict.fromkeys(["find_files", "search"], "grep"),
+        **dict.fromkeys(["set_file_permissions"], "chmod"),
+        **dict.fromkeys(["upload", "upload_file", "put"], "write_bytes, or upload of the VM"),
+        **dict.fromkeys(["download", "download_file", "get"], "read_bytes, or download of the VM"),
+        "isfile": "is_file",
+        "isdir": "is_dir",
+    },
+    "AsyncRun": _RUN,
+    "RunHandle": _RUN,
+    "AsyncSession": _SESSION,
+    "SessionHandle": _SESSION,
+    "AsyncTunnel": _TUNNEL,
+    "TunnelHandle": _TUNNEL,
+    "Fleet": {
+        **dict.fromkeys(["imap", "imap_unordered", "starmap", "submit"], "map"),
+        **dict.fromkeys(["exec", "execute", "run_command"], "run"),
+    },
+    "AsyncRemoteFile": {"close": "aclose"},
+    "AsyncReadStream": {"close": "aclose"},
     "Terminal": {
         **dict.fromkeys(["run", "exec", "execute", "send", "sendall", "send_input", "send_stdin", "sendline"], "write"),
         **dict.fromkeys(["recv", "receive", "read_text", "readline", "expect"], "read, or iterate"),
@@ -89,7 +140,9 @@ def no_plain_block(self: object) -> NoReturn:
         TypeError: Always; it says what to use.
     """
     name = type(self).__name__
-    twin = f"; `with` is for {name.removeprefix('Async')} of arker_sync" if name.startswith("Async") else ""
+    blocking = name.removeprefix("Async")
+    blocking += "Handle" * (blocking in ("Session", "Tunnel"))
+    twin = f"; `with` is for {blocking} of arker_sync" if name.startswith("Async") else ""
     raise TypeError(f"{name} takes `async with`, in a coroutine{twin}")
 
 

@@ -149,7 +149,8 @@ class _Copy:
         async def is_directory(path: str) -> bool:
             return await in_thread(os.path.isdir, path)
 
-        target = await self._target(self.local, self.remote, is_directory=is_directory)
+        source = "." if self.remote.rstrip("/") == "~" else self.remote  # the home directory has no name here
+        target = await self._target(self.local, source, is_directory=is_directory)
         if not await self.vm.files.is_dir(self.remote):
             self._only_for_directories()
             await self.vm.download(self.remote, target, progress=self.progress)
@@ -159,10 +160,10 @@ class _Copy:
         return _told(report)
 
     async def _target(self, target: str, source: str, *, is_directory: Callable[[str], Any]) -> str:
-        """Return where the source goes: into a target that is a directory, under its own name."""
-        if source.endswith("/.") or source == ".":
-            return target
+        """Return where the source goes: into a target that is a directory, under its own name, if the path says it."""
         name = os.path.basename(source.rstrip("/"))
+        if name in ("", ".", ".."):
+            return target  # what is called ".." below it is the directory above it
         if target.endswith("/") or await is_directory(target):
             return os.path.join(target, name)
         return target

@@ -14,7 +14,7 @@ from arker._basics.programs import shell_program
 from arker._commands.shell import printf_format
 from arker._commands.staging import StagedFile
 from arker._lifecycle.own_sessions import own_sessions
-from arker._protocol.identifiers import new_idempotency_key
+from arker._protocol.identifiers import new_idempotency_key, new_ulid
 from arker._runs import commands
 from arker.errors import CommandNotRunError, ConflictError
 from arker.models import RunRequest
@@ -29,6 +29,8 @@ _OPEN: Final = shell_program(__package__, "open_feed.sh")
 _GIVE: Final = shell_program(__package__, "give.sh")
 _OVER: Final = 4
 """The exit code of `give.sh` when nothing is read any more."""
+_GIVEN: Final = 5
+"""The exit code of `give.sh` when data of the same number were given before."""
 _INLINE: Final = 16 * 1024
 """Bytes that go in a command's own line."""
 
@@ -43,11 +45,10 @@ class StandardInput:
     def __init__(self, place: Place, token: str) -> None:
         self._place = place
         self._directory = StagedFile(place, f"/tmp/.arker-{token}-stdin")  # noqa: S108 - in the VM
-        self._token = token
         self._session: OwnSession | None = None
         self._written = 0
         self._lock = asyncio.Lock()
-        self.closed = False
+        self.closed = self._over = False
 
     @property
     def feed(self) -> str:
@@ -73,27 +74,28 @@ class StandardInput:
         async with self._lock:
             if self.closed:
                 raise ConflictError("the input of the run has been closed", operation="run.write")
-            if data:
-                await self._give(str(self._written + 1), data)
-                self._written += 1
+            while data and not await self._give(str(self._written + 1), data):
+                self._written += 1  # by a call that was given up before it knew
+            self._written += bool(data)
 
     async def close(self) -> None:
         """End the input, after what was written before."""
         async with self._lock:
-            if not self.closed:
-                self.closed = True
-                try:
-                    # A command that has ended needs no end of its input.
-                    with contextlib.suppress(ConflictError):
-                        await self._give("end", b"")
-                finally:
-                    await self._leave()
+            self.closed = True
+            if not self._over:
+                # A command that has ended needs no end of its input.
+                with contextlib.suppress(ConflictError):
+                    await self._give("end", b"")
+                self._over = True  # a call that is given up before may be made again
+                await self._leave()
 
-    async def _give(self, name: str, data: bytes) -> None:
+    async def _give(self, name: str, data: bytes) -> bool:
+        """Put data into the directory. Return False if an earlier call has given some under this name."""
         if len(data) <= _INLINE:
             result = await self._run(_GIVE, [self._directory.path, name, printf_format(data), ""])
         else:
-            file = StagedFile(self._place, f"/tmp/.arker-{self._token}-{name}")  # noqa: S108 - in the VM
+            # Of a name of its own: a call that was given up may still move the file that it has put there.
+            file = StagedFile(self._place, f"/tmp/.arker-{new_ulid()}-{name}")  # noqa: S108 - in the VM
             try:
                 await file.put(data)
                 result = await self._run(_GIVE, [self._directory.path, name, "", file.path])
@@ -103,9 +105,10 @@ class StandardInput:
                 await file.remove()
         if result.exit_code == _OVER:
             raise ConflictError("the run has ended, and reads nothing any more", operation="run.write")
-        if result.exit_code != 0:
+        if result.exit_code not in (0, _GIVEN):
             reason = result.stderr_text.strip() or result.fail_reason or f"exit code {result.exit_code}"
             raise ConflictError(f"nothing could be written to the run: {reason}", operation="run.write")
+        return result.exit_code == 0
 
     async def _run(self, program: str, arguments: Sequence[str]) -> CompletedRunResult:
         if self._session is None:
@@ -120,7 +123,7 @@ class StandardInput:
 
     async def end(self, *, removed: bool) -> None:
         """Remove what is left of it. The command has ended, and has removed the directory if it ended by itself."""
-        self.closed = True
+        self.closed = self._over = True
         if removed:
             self._directory.forget()
         await self._leave()

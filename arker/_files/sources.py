@@ -246,6 +246,18 @@ def check_data(data: object) -> memoryview:
     return view
 
 
+def check_typed(data: object) -> bytes:
+    """Return the bytes of what a caller writes to a command or types into a terminal; text becomes UTF-8."""
+    if is_buffer(data):
+        return bytes(check_buffer("data", data))
+    if isinstance(data, str):
+        try:
+            return data.encode()
+        except UnicodeEncodeError:
+            pass
+    raise InvalidArgumentError("data", f"(of type {type(data).__name__})", "expected bytes, or text without surrogates")
+
+
 def check_source(argument: str, value: object) -> None:
     """Refuse an invalid source before anything is sent."""
     if is_buffer(value):
@@ -275,6 +287,7 @@ __all__ = [
     "check_data",
     "check_local",
     "check_source",
+    "check_typed",
     "is_buffer",
     "is_path",
     "name_of",

@@ -257,6 +257,15 @@ class Pool:
         if not vm.kept:
             self._doomed[vm] = None
         self._replacing += 1
+        replacing = self.spawn(self._replaced(vm))
+        try:
+            return await asyncio.shield(replacing)
+        except asyncio.CancelledError:
+            # The item is given up, but the fleet must not be smaller for good.
+            replacing.add_done_callback(self._adopt)
+            raise
+
+    async def _replaced(self, vm: AsyncVM) -> AsyncVM | None:
         try:
             # Delete first, even if it only seemed to be gone, so that there are never more VMs than wanted.
             if not vm.kept:
@@ -268,6 +277,11 @@ class Pool:
         finally:
             self._replacing -= 1
             self.give_back(None)
+
+    def _adopt(self, replacing: asyncio.Task[AsyncVM | None]) -> None:
+        """Lend out a new VM that its borrower no longer waits for."""
+        if not replacing.cancelled() and replacing.exception() is None:
+            self.give_back(replacing.result())
 
     # --- the end ------------------------------------------------------------------------------------------------
 

@@ -324,6 +324,14 @@ class ItemMap(Generic[Item, Value]):
             self._drawing = False
             if self._error is None:
                 self._error = error
+        except BaseException as error:
+            # Such as SystemExit. It ends the caller's iteration; here it would end the loop, or not be seen at all.
+            self._drawing = False
+            if self._over:
+                raise
+            if self._error is None or isinstance(self._error, asyncio.CancelledError):
+                self._error = error
+            self.abandon()
 
     async def _draw(self) -> tuple[AsyncVM, int, Item]:
         """Return a VM and an item for it; raises `StopAsyncIteration` at the end."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._context import Place
 from arker._lifecycle.creation import Deleted, remove
 from arker._tasks.cleanup import clean_up
@@ -21,6 +22,11 @@ class Held(ABC, Generic[T]):
         _noun: The name of its kind.
         _maker: The call that makes another one.
     """
+
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     _noun: str
     _maker: str

@@ -54,7 +54,7 @@ def check_mode(value: object) -> str:
     """Check permission bits, and return them in octal digits; nothing for None."""
     if value is None:
         return ""
-    if check.check_integer("mode", value, minimum=0, what="permission bits") > _MODES:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MODES:
         raise InvalidArgumentError("mode", value, "expected permission bits, such as 0o755")
     return f"{value:04o}"
 

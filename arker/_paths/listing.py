@@ -70,17 +70,18 @@ class Listing(Steps[Found]):
         self._where = check_path(path)
         self._depth = _DEEPEST if depth is None else depth
         self._follow = follow
-        self._file = temporary_path()
+        self._file = ""
         self._spool: Spool | None = None
         self._parser: Parser | None = None
 
     async def _step(self) -> None:
         if self._spool is None or self._parser is None:
             tool = await self._shell.lister()
+            self._file = temporary_path()
             words = [tool, str(self._depth), self._where, self._file, "follow" if self._follow else "", LINK]
-            self._spool = Spool(self._shell, LIST, words, [self._where], self._file)
-            self._parser = parser_of(tool, self._where, links=not self._follow)
-            piece = await self._spool.begin()
+            spool = Spool(self._shell, LIST, words, [self._where], self._file)
+            piece = await spool.begin()  # if it fails, the next step begins anew
+            self._spool, self._parser = spool, parser_of(tool, self._where, links=not self._follow)
         else:
             piece = await self._spool.next()
         try:
@@ -209,7 +210,8 @@ class Walk(AsyncIterator[tuple[str, list[str], list[str]]]):
         """Make the walk of a list that goes to the bottom."""
         self._listing = listing
         self._root = root
-        self._content: dict[str, tuple[list[str], list[str]]] | None = None
+        self._content: dict[str, tuple[list[str], list[str]]] = {"": ([], [])}
+        self._listed = False
         self._last: tuple[str, list[str]] | None = None
         self._left: list[str] = [""]
 
@@ -217,8 +219,8 @@ class Walk(AsyncIterator[tuple[str, list[str], list[str]]]):
         return self
 
     async def __anext__(self) -> tuple[str, list[str], list[str]]:
-        if self._content is None:
-            content: dict[str, tuple[list[str], list[str]]] = {"": ([], [])}
+        if not self._listed:
+            content = self._content
             async for path, stat in self._listing:
                 above, _, name = path.rpartition("/")
                 directories, others = content.setdefault(above, ([], []))
@@ -226,7 +228,7 @@ class Walk(AsyncIterator[tuple[str, list[str], list[str]]]):
                 (directories if leads_to == "directory" else others).append(name)
                 if stat.is_dir:
                     content.setdefault(path, ([], []))
-            self._content = content
+            self._listed = True
         if self._last is not None:
             # The caller may have taken names out of the list, or changed their order.
             path, names = self._last

@@ -21,7 +21,7 @@ from arker._paths.spool import discard
 from arker._tasks.cleanup import clean_up
 from arker._tasks.threads import finished_in_thread, in_thread
 from arker._transport.attempts import deadline_scope
-from arker.errors import ArkerError, InvalidArgumentError, LocalFileError
+from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError
 from arker.models import CHUNK_SIZE
 
 if TYPE_CHECKING:
@@ -189,16 +189,25 @@ class WrittenFile:
             await self._flush()
 
     async def _flush(self) -> None:
-        data, self._pieces, self._waiting = b"".join(self._pieces), [], 0
-        try:
-            local = self._local
-            if local is None:
+        local = self._local
+        if local is None:
+            try:
                 local = self._local = await opened_in_thread(TemporaryFile, TemporaryFile.close)
-                weakref.finalize(self, local.close)
-            await finished_in_thread(local.write, data)
-        except LocalFileError as error:
-            self._failure = error
-            raise
+            except LocalFileError as error:
+                self._failure = error
+                raise
+            weakref.finalize(self, local.close)
+        # Taken only now: what is cancelled before keeps them, and the thread's work is done all the same.
+        data, self._pieces, self._waiting = b"".join(self._pieces), [], 0
+
+        def write() -> None:
+            try:
+                local.write(data)
+            except LocalFileError as error:
+                self._failure = error
+                raise
+
+        await finished_in_thread(write)
 
     async def send(self, deadline: float | None) -> None:
         """Send what was written since the last call, which is appended to what was sent before."""
@@ -225,8 +234,19 @@ class WrittenFile:
                 deadline=deadline,
             )
         except ArkerError as error:
-            if self._append and error.outcome != "not_started":
+            if (self._append or self._new) and error.outcome != "not_started":
                 self._failure = error  # sent again, it might be there twice
+            raise
+        except BaseException:
+            if self._append or self._new:
+                place, path = self._place, self._place.redact(named(self._path))
+                self._failure = TransferError(
+                    f"{path}: what was written may be there already, since its sending was given up",
+                    operation=f"vm.files.{_OPERATION}",
+                    outcome="unknown",
+                    vm_id=place.redact(place.vm_id),
+                    file=path,
+                )
             raise
         finally:
             source.close()

@@ -43,22 +43,23 @@ class Matches(Steps[FileMatch]):
         self._root = str(path)
         kind = "F" if check.check_boolean("fixed", fixed) else "E"
         self._options = f"-{kind}i" if check.check_boolean("ignore_case", ignore_case) else f"-{kind}"
-        self._file = temporary_path()
         self._spool: Spool | None = None
         self._rest = b""
 
     async def _step(self) -> None:
         if self._spool is None:
             zero = "grep-z" if "grep-z" in await self._shell.tools() else ""
-            words = [self._pattern, self._where, self._options, self._file, zero]
-            self._spool = Spool(self._shell, _GREP, words, [self._where], self._file)
+            file = temporary_path()
+            words = [self._pattern, self._where, self._options, file, zero]
+            spool = Spool(self._shell, _GREP, words, [self._where], file)
             try:
-                piece = await self._spool.begin()
+                piece = await spool.begin()  # if it fails, the next step begins anew
             except RunFailedError as error:
                 if error.exit_code != _BAD_PATTERN:
                     raise
                 expected = "expected a pattern that the VM's grep accepts"
                 raise InvalidArgumentError("pattern", self._pattern, expected) from None
+            self._spool = spool
         else:
             piece = await self._spool.next()
         text = self._rest + piece

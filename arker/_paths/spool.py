@@ -17,7 +17,7 @@ from arker._files.temporary import TemporaryFile
 from arker._lifecycle.own_sessions import own_sessions
 from arker._protocol.identifiers import new_ulid
 from arker._tasks.cleanup import clean_up
-from arker._tasks.threads import in_thread
+from arker._tasks.threads import finished_in_thread
 from arker.errors import ArkerError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Spool:
         self._work = (text, words, paths)
         self._file = file
         self._rest: TemporaryFile | None = None
+        self._at = 0
 
     async def begin(self) -> bytes:
         """Run the program, and return the beginning of its output."""
@@ -72,14 +73,21 @@ class Spool:
         except ArkerError as error:
             raise error.with_context(operation=self._shell.operation) from None
         await discard(self._shell, self._file)
-        rest.seek(0)
         self._rest = rest
 
     async def next(self) -> bytes:
-        """Return the next piece; none at the end."""
-        if self._rest is None:
+        """Return the next piece; none at the end. A call that is cancelled takes none."""
+        rest, at = self._rest, self._at
+        if rest is None:
             return b""
-        return await in_thread(self._rest.read, _PIECE)
+
+        def read() -> bytes:
+            rest.seek(at)
+            return rest.read(_PIECE)
+
+        piece = await finished_in_thread(read)
+        self._at += len(piece)
+        return piece
 
 
 async def discard(shell: PathShell, path: str) -> None:

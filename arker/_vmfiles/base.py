@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from arker._basics.guidance import findable
+from arker._basics.guidance import findable, instead
 from arker._context import Place
 
 
@@ -17,6 +17,7 @@ class FilesBase:
     _place: Place = field()
 
     if not TYPE_CHECKING:
+        __getattr__ = instead
         __init_subclass__ = findable
 
 

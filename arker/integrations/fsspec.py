@@ -15,7 +15,7 @@ from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.spec import AbstractBufferedFile
 
-from arker import AsyncArker, AsyncRemoteFile, AsyncVM, NotFoundError
+from arker import AsyncArker, AsyncRemoteFile, AsyncVM, NotFoundError, TransferProgress
 from arker.entries import FileStat
 from arker.errors import InvalidArgumentError
 from arker.integrations._shared import make_client
@@ -204,7 +204,13 @@ class ArkerFileSystem(AsyncFileSystem):
             await anyio.Path(lpath).mkdir(parents=True, exist_ok=True)
             return
         await anyio.Path(lpath).parent.mkdir(parents=True, exist_ok=True)
-        await vm.download(inner, Path(lpath), progress=lambda state: callback.absolute_update(state.done))
+
+        def tell(state: TransferProgress) -> None:
+            if state.total is not None:
+                callback.set_size(state.total)
+            callback.absolute_update(state.done)
+
+        await vm.download(inner, Path(lpath), progress=tell)
 
     async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         vm, source = await self._place(path1)
@@ -234,10 +240,14 @@ class ArkerFileSystem(AsyncFileSystem):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
+        gone: list[str] = []
         for each in await self._expand_path(path, maxdepth=maxdepth):
+            if each.startswith(tuple(gone)):
+                continue  # a pattern may find what is in a directory, too
             vm, inner = await self._place(each)
             if recursive and (await vm.files.stat(inner, follow_symlinks=False)).is_dir:
                 await vm.files.rmtree(inner)
+                gone.append(f"{each}/")
             else:
                 await vm.files.remove(inner)
             self._changed(each)
@@ -297,7 +307,10 @@ class ArkerFileSystem(AsyncFileSystem):
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> ArkerFile:
         if "x" in mode and self.exists(path):
             raise FileExistsError(errno.EEXIST, "the file exists", path)
-        return ArkerFile(self, path, mode, block_size or "default", **kwargs)
+        file = ArkerFile(self, path, mode, block_size or "default", **kwargs)
+        if "r" in mode and file.details["type"] == "directory":
+            raise IsADirectoryError(errno.EISDIR, "it is a directory", path)
+        return file
 
 
 class ArkerFile(AbstractBufferedFile):

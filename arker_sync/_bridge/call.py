@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
@@ -52,17 +53,42 @@ class Errand:
 class Seat:
     """The place of a caller during one call, or successive ones for the same work, such as the steps of an iterator.
 
-    Errands of the work go to the step that is being waited for, even if an earlier step began them.
+    Errands of the work go to the step that is being waited for, even if an earlier step began them. Its methods are
+    for the loop's thread.
 
     Attributes:
         call: Returns the call, unless its caller has gone. The call has its task, and the task its seat: it is a weak
             reference, lest every result stay in memory until garbage is collected.
     """
 
-    __slots__ = ("call",)
+    __slots__ = ("_left", "call")
 
-    def __init__(self) -> None:
+    def __init__(self, *, lasting: bool = False) -> None:
+        """Make a seat.
+
+        Args:
+            lasting: Whether further calls may follow, which do what no earlier one has done.
+        """
         self.call: Callable[[], Call[Any] | None] = _nothing
+        self._left: list[Errand] | None = [] if lasting else None
+
+    def take(self, call: Call[Any]) -> None:
+        """Give the seat to a call, with the errands that were left for it."""
+        self.call = weakref.ref(call)
+        if self._left:
+            for errand in self._left:
+                call.post(errand)
+            self._left.clear()
+
+    def give(self, errand: Errand) -> bool:
+        """Run something in the caller's thread, in a later call if it does not wait. Return False if there is none."""
+        call = self.call()
+        if call is not None and call.post(errand):
+            return True
+        if self._left is None:
+            return False
+        self._left.append(errand)
+        return True
 
 
 def _nothing() -> None:
@@ -76,6 +102,22 @@ def current_call() -> Call[Any] | None:
     """Return the call that the running task belongs to, if its caller still waits."""
     seat = _current.get()
     return None if seat is None else seat.call()
+
+
+def current_seat() -> Seat | None:
+    """Return the place of the caller that the running task works for."""
+    return _current.get()
+
+
+@contextmanager
+def seated() -> Generator[Seat, None, None]:
+    """Make the place of a caller who will take one step after the other. What is made in the block works for it."""
+    seat = Seat(lasting=True)
+    before = _current.set(seat)
+    try:
+        yield seat
+    finally:
+        _current.reset(before)
 
 
 class Call(Generic[T]):
@@ -114,7 +156,7 @@ class Call(Generic[T]):
     def _begin(self) -> None:
         if self._abandoned:
             return
-        self._seat.call = weakref.ref(self)
+        self._seat.take(self)
         _current.set(self._seat)
         task = self._task = self._running.loop.create_task(self._work)
         task.add_done_callback(self._inbox.put)
@@ -227,4 +269,4 @@ def closed() -> ConfigurationError:
     return ConfigurationError(CLOSED)
 
 
-__all__ = ["Call", "Errand", "Seat", "closed", "current_call"]
+__all__ = ["Call", "Errand", "Seat", "closed", "current_call", "current_seat", "seated"]

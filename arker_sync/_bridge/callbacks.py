@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -22,7 +23,7 @@ from arker._tasks.process import hand_in
 from arker._transport.observer import Teller
 from arker.errors import InvalidArgumentError
 from arker.hooks import Hooks
-from arker_sync._bridge.call import Errand, current_call
+from arker_sync._bridge.call import Errand, current_call, current_seat, seated
 from arker_sync._bridge.outcomes import Failure, same
 
 Event = TypeVar("Event")
@@ -53,7 +54,12 @@ class _Thread:
 
     def _work(self) -> None:
         while True:
-            self._queue.get()()
+            errand = self._queue.get()
+            try:
+                errand()
+            except BaseException:  # such as SystemExit, which must not end the thread: other callbacks wait for it
+                told = (*sys.exc_info(), threading.current_thread())
+                threading.excepthook(threading.ExceptHookArgs(told))
 
 
 _thread: Final = _Thread()
@@ -152,14 +158,16 @@ class _Fed(AsyncIterator[Any]):
         self._items = items
 
     async def __anext__(self) -> Any:
-        call = current_call()
+        seat = current_seat()
         found: asyncio.Future[Callable[[], Any]] = asyncio.get_running_loop().create_future()
-        if call is None or not call.post(Errand(partial(self._give, found), partial(_tell, found, _refuse))):
+        if seat is None or not seat.give(Errand(partial(self._give, found), partial(_tell, found, _refuse))):
             _thread.put(Errand(partial(self._give, found)))
         return (await found)()
 
     def _give(self, found: asyncio.Future[Callable[[], Any]]) -> None:
         """Read an item in the caller's thread, or in the thread for callbacks outside of any call."""
+        if found.done():
+            return  # what has asked for it has ended meanwhile
         try:
             item = next(self._items)
         except StopIteration:
@@ -194,4 +202,4 @@ def _refuse() -> NoReturn:
 
 hand_in("blocking callbacks", in_child=_thread.begin_anew)
 
-__all__ = ["feed", "relay", "relay_hooks", "relay_output"]
+__all__ = ["feed", "relay", "relay_hooks", "relay_output", "seated"]

@@ -172,14 +172,17 @@ class Lease:
         except StopAsyncIteration:
             raise StopIteration from None
 
-    def iterate(self, items: AsyncIterator[T], wrap: Callable[[T], R]) -> BlockingIterator[T, R]:
+    def iterate(
+        self, items: AsyncIterator[T], wrap: Callable[[T], R], seat: Seat | None = None
+    ) -> BlockingIterator[T, R]:
         """Return an iterator over the items of an async one.
 
         Args:
             items: The async iterator.
             wrap: Turns an item into the caller's version of it.
+            seat: The place of the caller that the async iterator was made for, by `seated`.
         """
-        return BlockingIterator(self, items, wrap)
+        return BlockingIterator(self, items, wrap, seat)
 
     def begin(self, work: Coroutine[Any, Any, object]) -> None:
         """Start a coroutine without waiting for it. Any thread and the garbage collector may call this."""
@@ -245,12 +248,12 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
     An iterator that is not exhausted is closed by `close`, or when it is garbage.
     """
 
-    def __init__(self, lease: Lease, items: AsyncIterator[T], wrap: Callable[[T], R]) -> None:
+    def __init__(self, lease: Lease, items: AsyncIterator[T], wrap: Callable[[T], R], seat: Seat | None = None) -> None:
         self._lease = lease
         self._items = items
         self._wrap = wrap
         self._lock = threading.Lock()  # several threads may share it
-        self._seat = Seat()
+        self._seat = Seat() if seat is None else seat
         self._over = False
 
     def __iter__(self) -> BlockingIterator[T, R]:
@@ -262,6 +265,8 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
                 raise StopIteration
             # After an error the iterator goes on or not, as the async one does.
             found = self._lease.call(_next(self._items), seat=self._seat)
+            if not isinstance(found, tuple):
+                raise found
             if not found:
                 self._over = True
                 raise StopIteration
@@ -283,11 +288,14 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
                 self._lease.begin(close())
 
 
-async def _next(items: AsyncIterator[T]) -> tuple[T] | tuple[()]:
+async def _next(items: AsyncIterator[T]) -> tuple[T] | tuple[()] | BaseException:
+    """Return the next item, or what ends the program: raised here, that would end the loop of all clients."""
     try:
         return (await items.__anext__(),)
     except StopAsyncIteration:
         return ()
+    except (SystemExit, KeyboardInterrupt) as error:
+        return error
 
 
 __all__ = ["BlockingIterator", "Lease"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -49,15 +48,14 @@ class Worker:
     def do(self, function: Callable[[], Any]) -> Callable[[], Any]:
         """Run the function in this thread. Return a function that returns its result or raises its error.
 
-        (Its error may be a `StopIteration` or a `CancelledError`, which have another meaning in the loop.)
+        (Its error may be a `StopIteration` or a `CancelledError`, which have another meaning in the loop, or a
+        `SystemExit`, which would end the loop.)
         """
         before = current_worker()
         _local.worker = self
         try:
             return partial(same, function())
-        except Exception as error:
-            return Failure(error)
-        except asyncio.CancelledError as error:
+        except BaseException as error:
             return Failure(error)
         finally:
             _local.worker = before

@@ -62,6 +62,28 @@ def test_directories_go_both_ways(arker_program: Program, web: str) -> None:
     assert contents(arker_program.cwd / "back" / "tree") == contents(tree)
 
 
+def test_the_directory_above_goes_into_the_target_and_not_above_it(arker_program: Program, web: str) -> None:
+    make_tree(arker_program.cwd)
+    arker_program.good(
+        "run", "web", "--", "mkdir -p /srv/app /srv/kept; echo 1 > /srv/kept/file; echo 2 > /srv/app/old"
+    )
+    arker_program.good("cp", "--delete", "tree/sub/..", "web:/srv/app")
+    assert arker_program.good("run", "web", "--", "cd /srv; echo *; cd app; echo *") == "app kept\na.txt link sub\n"
+    here = arker_program.cwd / "here"
+    (here / "kept").mkdir(parents=True)
+    (here / "target").mkdir()
+    arker_program.good("cp", "--delete", "web:/srv/app/sub/..", "here/target")
+    assert sorted(os.listdir(here)) == ["kept", "target"]
+    assert contents(here / "target") == contents(arker_program.cwd / "tree")
+
+
+def test_the_home_directory_goes_by_its_content(arker_program: Program, web: str) -> None:
+    arker_program.good("run", "web", "--", "echo 1 > ~/file")
+    (arker_program.cwd / "house").mkdir()
+    arker_program.good("cp", "web:~", "house")
+    assert os.listdir(arker_program.cwd / "house") == ["file"]
+
+
 def test_options_of_directories(arker_program: Program, web: str) -> None:
     make_tree(arker_program.cwd)
     told = arker_program.good("cp", "--dry-run", "--ignore", "*.txt", "tree", "web:copy")

@@ -11,6 +11,7 @@ from pathlib import Path
 import fsspec
 import pandas
 import pytest
+from fsspec.callbacks import Callback
 from fsspec.tests import abstract
 from upath import UPath
 
@@ -108,8 +109,9 @@ def test_errors_are_those_of_python(vm: VM) -> None:
         with pytest.raises(FileNotFoundError):
             fs.cat_file(missing)
         assert not fs.exists(missing)
-    with pytest.raises(IsADirectoryError):
-        fs.cat_file(f"{vm.id}/tmp")
+    for read in (fs.cat_file, fs.open):
+        with pytest.raises(IsADirectoryError):
+            read(f"{vm.id}/tmp")
     with pytest.raises(FileExistsError):
         fs.mkdir(f"{vm.id}/tmp")
 
@@ -151,6 +153,23 @@ def test_files_are_moved_copied_and_appended_to(vm: VM) -> None:
     with Arker(ledger=False) as client, client.fork("ubuntu") as other:
         fs.cp_file(f"{place}/b", f"{other.id}/tmp/copied")
         assert other.files.read_text("/tmp/copied") == "ab"
+
+
+def test_what_is_in_a_directory_that_goes_too_is_removed_once(vm: VM) -> None:
+    fs, place = fsspec.filesystem("arker"), f"{vm.id}/tmp/removed"
+    fs.pipe({f"{place}/{path}": b"data" for path in ("a/b/c", "a/d", "ab")})
+    fs.rm([f"{place}/a", f"{place}/a/b"], recursive=True)
+    assert fs.find(place) == [f"{place}/ab"]
+    fs.pipe_file(f"{place}/e/f/g", b"data")
+    fs.rm(f"{place}/**", recursive=True)
+    assert not fs.find(place, withdirs=True)
+
+
+def test_a_download_tells_its_size(vm: VM, tmp_path: Path) -> None:
+    fs, callback = fsspec.filesystem("arker"), Callback()
+    fs.pipe_file(f"{vm.id}/tmp/told", b"data")
+    fs.get_file(f"{vm.id}/tmp/told", str(tmp_path / "told"), callback=callback)
+    assert (callback.size, callback.value) == (4, 4)
 
 
 def test_files_are_copied_to_one_target_at_once(vm: VM) -> None:

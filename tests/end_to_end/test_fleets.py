@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import random
 from pathlib import Path
 
@@ -180,7 +181,10 @@ async def test_a_fleet_of_a_prepared_vm(ar: AsyncArker, tmp_path: Path) -> None:
             await fleet.vms[1].delete()
             outcomes = await fleet.run("cat state", check=True)
             assert [outcome.unwrap().stdout_text for outcome in outcomes] == ["prepared\n"] * 3
-            await fleet.upload(b"bytes", "file")
+            with mmap.mmap(-1, 3) as mapped:
+                mapped.write(b"yes")
+                assert [outcome.unwrap().size for outcome in await fleet.upload(mapped, "file")] == [3] * 3
+            assert {outcome.unwrap().stdout for outcome in await fleet.run("cat file")} == {b"yes"}
     assert await left(ar) == set()
 
 

@@ -25,7 +25,7 @@ from tests.fleet.support import Gates, echo
 from tests.support.clients import make_client
 from tests.support.cloud import Cloud
 from tests.support.server import ScriptedServer
-from tests.support.waiting import some_turns
+from tests.support.waiting import some_turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -43,6 +43,21 @@ async def test_a_break_cancels_what_is_going_on(fleet: AsyncFleet) -> None:
     gc.collect()
     await some_turns()
     assert sorted(gates.ended) == gates.begun == [1, 2, 3]
+
+
+async def test_a_fleet_keeps_its_size_however_often_iterations_are_left(fleet: AsyncFleet, cloud: Cloud) -> None:
+    async def quick_first(vm: AsyncVM, item: int) -> None:
+        if item:
+            await asyncio.Event().wait()
+
+    for _ in range(9):
+        async with contextlib.aclosing(fleet.map(quick_first, itertools.count())) as outcomes:  # type: ignore[type-var]
+            await anext(outcomes)
+    await until(lambda: len(fleet) == 3)
+    assert not fleet.failures
+    outcomes_of_all = [outcome async for outcome in fleet.map(echo, range(3))]
+    assert len({outcome.vm for outcome in outcomes_of_all}) == 3
+    await until(lambda: len(cloud.living) == 3)
 
 
 async def test_aclose(fleet: AsyncFleet) -> None:

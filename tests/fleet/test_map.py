@@ -222,3 +222,25 @@ async def test_progress(fleet: AsyncFleet) -> None:
     told.clear()
     assert len([outcome async for outcome in fleet.map(odd, iter(range(4)), progress=told.append)]) == 4
     assert {each.total for each in told} == {None}
+
+
+class Aborted(BaseException):
+    """What is no `Exception`, as pytest's ``fail()`` raises it."""
+
+
+@pytest.mark.parametrize("kind", [Aborted, SystemExit, KeyboardInterrupt])
+async def test_what_is_no_exception_ends_the_iteration(fleet: AsyncFleet, kind: type[BaseException]) -> None:
+    async def function(vm: AsyncVM, item: int) -> int:
+        if item == 3:
+            raise kind("the function's own")
+        return item
+
+    def items() -> Iterator[int]:
+        yield 0
+        raise kind("the iterator's own")
+
+    with pytest.raises(kind, match="the function's own"):
+        _ = [outcome async for outcome in fleet.map(function, range(20))]
+    with pytest.raises(kind, match="the iterator's own"):
+        _ = [outcome async for outcome in fleet.map(function, items())]
+    assert len([outcome async for outcome in fleet.map(function, range(3))]) == 3

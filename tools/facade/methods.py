@@ -37,6 +37,7 @@ LATE: Final = {
     "relay_output": "_bridge.callbacks",
     "feed": "_bridge.callbacks",
     "in_threads": "_bridge.workers",
+    "seated": "_bridge.callbacks",
 }
 """What bodies need of modules that bring the event loop along: those are loaded when a body asks for them."""
 HOLDERS: Final = {"FleetOutcome": "vm"}
@@ -217,8 +218,12 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
     if not isinstance(function, ast.AsyncFunctionDef):
         item = re.fullmatch(r"AsyncIterator\[(.*)\]", " ".join(returns.split()))
         if item is not None:
-            lines += bracketed(f"iterator = {call}", arguments, ")", indent=8)
             wrap = _wrap_function(item[1], context)
+            if any("(" in argument for argument in arguments):  # the caller's functions are called amid the steps
+                lines += [f"{space}with {_late('seated')}() as seat:"]
+                lines += bracketed(f"iterator = {call}", arguments, ")", indent=12)
+                return [*lines, f"{space}return self._lease.iterate(iterator, {wrap}, seat)"]
+            lines += bracketed(f"iterator = {call}", arguments, ")", indent=8)
             return [*lines, f"{space}return self._lease.iterate(iterator, {wrap})"]
         if _wrapped("value", returns, context) == "value":
             return [*lines, *bracketed(call if returns == "None" else f"return {call}", arguments, ")", indent=8)]
