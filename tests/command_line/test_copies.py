@@ -62,6 +62,22 @@ def test_directories_go_both_ways(arker_program: Program, web: str) -> None:
     assert contents(arker_program.cwd / "back" / "tree") == contents(tree)
 
 
+def test_a_directory_above_goes_into_the_target_and_not_beside_it(arker_program: Program, web: str) -> None:
+    make_tree(arker_program.cwd)
+    arker_program.good("run", "web", "--", "mkdir -p above/target above/kept")
+    arker_program.good("cp", "--delete", "tree/sub/..", "web:above/target")
+    assert arker_program.good("run", "web", "--", "ls above above/target").split() == [
+        *("above:", "kept", "target"),
+        *("above/target:", "a.txt", "link", "sub"),
+    ]
+    (arker_program.cwd / "here" / "into").mkdir(parents=True)
+    (arker_program.cwd / "here" / "kept").write_text("kept")
+    arker_program.good("cp", "--delete", "web:above/target/sub/../", "here/into")
+    assert sorted(contents(arker_program.cwd / "here")) == sorted(
+        ["into", "kept", *(f"into/{name}" for name in contents(arker_program.cwd / "tree"))]
+    )
+
+
 def test_options_of_directories(arker_program: Program, web: str) -> None:
     make_tree(arker_program.cwd)
     told = arker_program.good("cp", "--dry-run", "--ignore", "*.txt", "tree", "web:copy")
