@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arker import AsyncArker, ConfigurationError, FleetProgress
+from arker import AsyncArker, ConfigurationError, FleetProgress, InvalidArgumentError
 from arker.emulator import Emulator
 from arker_sync import VM, Arker
 from arker_sync._bridge.callbacks import relay
@@ -112,3 +112,23 @@ def within_bounds(work: Callable[[], list[Any]]) -> list[Any]:
     thread.start()
     block_until(lambda: not thread.is_alive())
     return results[0]
+
+
+# --- functions that would have to be awaited --------------------------------------------------------------------------
+
+
+async def awaited(*_: object) -> int:
+    return 1
+
+
+def test_coroutine_functions_are_refused(blocking: Arker) -> None:
+    with blocking.fork("ubuntu") as vm, pytest.raises(InvalidArgumentError, match=r"^progress=.* an ordinary function"):
+        vm.upload(b"data", "file", progress=awaited)
+    with blocking.fork_many("ubuntu", 1) as fleet:
+        with pytest.raises(InvalidArgumentError, match=r"^function=.* an ordinary function"):
+            fleet.map(awaited, [1])
+        with pytest.raises(InvalidArgumentError, match=r"^progress=.* an ordinary function"):
+            fleet.map(lambda vm, item: item, [1], progress=awaited)
+        (outcome,) = fleet.map(lambda vm, item: awaited(vm, item), [1])
+        assert isinstance(outcome.error, InvalidArgumentError)
+        assert outcome.value is None
