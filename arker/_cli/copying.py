@@ -64,8 +64,8 @@ async def cp(
     """Copy a file or a directory into a VM or out of it: one side is VM:PATH, the other a local path, or - for a pipe.
 
     As with `cp -r`: into a target that is a directory goes the source under its own name, and a directory whose path
-    ends with /. goes there by its content. Of a directory only differences are copied. A file appears whole or not at
-    all. A relative path in a VM starts at the home directory.
+    ends with /. or .. goes there by its content. Of a directory only differences are copied. A file appears whole or
+    not at all. A relative path in a VM starts at the home directory.
 
     Args:
         source: Where from.

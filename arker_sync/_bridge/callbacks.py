@@ -23,6 +23,7 @@ from arker._tasks.process import hand_in
 from arker._transport.observer import Teller
 from arker.errors import InvalidArgumentError
 from arker.hooks import Hooks
+from arker.models import _checks as check
 from arker_sync._bridge.call import Errand, current_call, current_seat, seated
 from arker_sync._bridge.outcomes import Failure, same
 
@@ -80,9 +81,13 @@ def relay(name: str, function: Any) -> Any:
     Args:
         name: The argument's name.
         function: The callback, or None.
+
+    Raises:
+        InvalidArgumentError: It is a coroutine function.
     """
     if not callable(function):
         return function
+    check.check_function(name, function)  # the client sees only what stands for it
     return partial(_deliver, Teller(), name, function)
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from arker._tasks import hurry
-from arker._tasks.cleanup import CLEANUP_SECONDS
+from arker._tasks.cleanup import CLEANUP_SECONDS, end, retrieve
 from arker.errors import ConfigurationError
 from arker_sync._bridge import loop
 from arker_sync._bridge.call import Call, Seat, closed
@@ -252,19 +252,34 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
         self._lease = lease
         self._items = items
         self._wrap = wrap
-        self._lock = threading.Lock()  # several threads may share it
+        self._turn = threading.Lock()  # several threads may share it
+        self._stepper: int | None = None
         self._seat = Seat() if seat is None else seat
         self._over = False
+        self._mark = threading.Lock()
+        # These two are the loop's own.
+        self._task: asyncio.Task[Any] | None = None
+        self._ended = False
 
     def __iter__(self) -> BlockingIterator[T, R]:
         return self
 
     def __next__(self) -> R:
-        with self._lock:
+        thread = threading.get_ident()
+        if self._stepper == thread:
+            raise ConfigurationError(
+                "an iterator is asked for an item while this thread waits for its next one (in a callback, perhaps); "
+                "it would wait for itself"
+            )
+        with self._turn:
             if self._over:
                 raise StopIteration
-            # After an error the iterator goes on or not, as the async one does.
-            found = self._lease.call(_next(self._items), seat=self._seat)
+            self._stepper = thread
+            try:
+                # After an error the iterator goes on or not, as the async one does.
+                found = self._lease.call(self._step(), seat=self._seat)
+            finally:
+                self._stepper = None
             if not isinstance(found, tuple):
                 raise found
             if not found:
@@ -273,13 +288,43 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
             return self._wrap(found[0])
 
     def close(self) -> None:
-        """Close the iterator early: its work is ended, and no more items follow."""
-        with self._lock:
-            if not self._over:
-                self._over = True
-                close = getattr(self._items, "aclose", None)
-                if close is not None:
-                    self._lease.call(close())
+        """Close the iterator early: its work is ended, and no more items follow.
+
+        A thread that waits for the next item gets none. A callback of that wait, too, may close the iterator, and so
+        may a function that works for it.
+        """
+        with self._mark:
+            over, self._over = self._over, True
+        if not over:
+            work = self._end()
+            # The work may be what this function does: then its calls are cancelled, this one among them.
+            self._lease.call(work if current_worker() is None else _beside(work))
+
+    async def _step(self) -> tuple[T] | tuple[()] | BaseException:
+        """Return the next item, or what ends the program: raised here, that would end the loop of all clients."""
+        if self._ended:
+            return ()
+        self._task = asyncio.current_task()
+        try:
+            return (await self._items.__anext__(),)
+        except StopAsyncIteration:
+            return ()
+        except asyncio.CancelledError:
+            if self._ended:
+                return ()
+            raise
+        except (SystemExit, KeyboardInterrupt) as error:
+            return error
+        finally:
+            self._task = None
+
+    async def _end(self) -> None:
+        self._ended = True
+        if self._task is not None:
+            await end(self._task)  # an async generator cannot be closed amid a step
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
 
     def __del__(self) -> None:
         if not self.__dict__.get("_over", True):
@@ -288,14 +333,11 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
                 self._lease.begin(close())
 
 
-async def _next(items: AsyncIterator[T]) -> tuple[T] | tuple[()] | BaseException:
-    """Return the next item, or what ends the program: raised here, that would end the loop of all clients."""
-    try:
-        return (await items.__anext__(),)
-    except StopAsyncIteration:
-        return ()
-    except (SystemExit, KeyboardInterrupt) as error:
-        return error
+async def _beside(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work that goes on when the caller is cancelled."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(retrieve)
+    await asyncio.shield(task)
 
 
 __all__ = ["BlockingIterator", "Lease"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker.errors import InvalidArgumentError
 from arker_sync._bridge.worker import Worker
 
 if TYPE_CHECKING:
@@ -34,9 +36,14 @@ def in_threads(function: Any, handle: type[Facade], lease: Lease) -> Any:
         function: Takes a blocking handle and another argument. The client refuses a value that is not a function.
         handle: The class of the handle.
         lease: The client's share in the loop.
+
+    Raises:
+        InvalidArgumentError: It is a coroutine function, which no thread would run.
     """
     if not callable(function):
         return function
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise _no_ordinary(function)
     return partial(_carry_out, function, handle, lease)
 
 
@@ -55,7 +62,16 @@ async def _carry_out(function: Callable[..., Any], handle: type[Facade], lease: 
         worker.cancel()
         await carry_through(_ended(done))
         raise
-    return done.result()()
+    result = done.result()()
+    if isinstance(result, Coroutine):
+        result.close()  # it is not awaited, and Python would warn of that
+        raise _no_ordinary(function)
+    return result
+
+
+def _no_ordinary(function: object) -> InvalidArgumentError:
+    expected = "expected an ordinary function: it runs in a thread; `AsyncFleet.map` takes coroutine functions"
+    return InvalidArgumentError("function", function, expected)
 
 
 async def _ended(done: asyncio.Future[Any]) -> None:
