@@ -52,9 +52,14 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def vm_json(speaks: Generation, vm: VmRecord, *, made: bool = False, listed: bool = False) -> dict[str, Any]:
+def vm_json(
+    speaks: Generation, vm: VmRecord, *, made: bool = False, listed: bool = False, own: bool = True
+) -> dict[str, Any]:
     """Return a VM. The reply to the fork that made it includes the token of the tunnel that the fork asked for. In a
     list, VMs are without their policies.
+
+    Another organisation may fork a public VM, and nothing else: what its sessions have in their environments, and how
+    its tunnels are reached, it is not told.
     """
     body: dict[str, Any] = {
         "vm_id": vm.vm_id,
@@ -75,11 +80,11 @@ def vm_json(speaks: Generation, vm: VmRecord, *, made: bool = False, listed: boo
         "immutable": vm.immutable,
         "platform": PLATFORMS[-1],
         "last_active_at": rfc3339(vm.last_active_ms),
-        "sessions": [session_json(speaks, vm, session) for session in vm.sessions.values()],
+        "sessions": [session_json(speaks, vm, session) for session in vm.sessions.values() if own],
         "tunnels": [
             tunnel_json(tunnel, token=made and tunnel.with_vm)
             for tunnel in vm.tunnels.values()
-            if tunnel.state == "open"
+            if own and tunnel.state == "open"
         ],
     }
     if vm.name is not None:

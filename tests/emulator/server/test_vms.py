@@ -183,6 +183,18 @@ async def test_another_organisations_vm_is_forked_only_when_it_is_public(api: Ap
     assert (await api.call("DELETE", f"/v1/vms/{public['vm_id']}")).refusal == (404, "not_found")
 
 
+async def test_a_list_tells_nothing_of_what_goes_on_in_another_organisations_vm(api: Api, other: Api) -> None:
+    vm = (await other.fork(name="template", public=True))["vm_id"]
+    await other.run(vm, "export TOKEN=secret")
+    assert (await other.call("POST", f"/v1/vms/{vm}/tunnels", {"ports": [8080]})).status == 200
+    shown, own = [(await each.get(f"/v1/vms?source_org_id={OTHER_ORG}"))["vms"] for each in (api, other)]
+    assert [(seen["vm_id"], seen["name"], seen["sessions"], seen["tunnels"]) for seen in shown] == [
+        (vm, "template", [], [])
+    ]
+    assert own[0]["sessions"][0]["env"]["TOKEN"] == "secret"
+    assert own[0]["tunnels"][0]["port"] == 8080
+
+
 async def test_a_deleted_vm_is_gone_and_its_runs_end(api: Api, vm: str) -> None:
     replies: list[dict[str, Any]] = []
 

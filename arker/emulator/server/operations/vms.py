@@ -175,7 +175,9 @@ async def list_vms(backend: Backend, org: Organisation, request: web.Request) ->
         wanted=_wanted(backend, query),
     )
     listed = [
-        replies.vm_json(speaks, vm, listed=True) if isinstance(vm, VmRecord) else _described(backend, vm.golden)
+        replies.vm_json(speaks, vm, listed=True, own=vm.org_id == org.org_id)
+        if isinstance(vm, VmRecord)
+        else _described(backend, vm.golden)
         for vm in vms
     ]
     body: dict[str, Any] = {"vms": listed}
