@@ -48,6 +48,7 @@ class Http:
         settings: Settings,
         session: aiohttp.ClientSession | None = None,
         tell_round_trip: Callable[[float], None] = lambda _: None,
+        in_new_loop: Callable[[], None] = lambda: None,
     ) -> None:
         """Make the HTTP side of a client.
 
@@ -55,6 +56,7 @@ class Http:
             settings: The client's settings.
             session: The caller's session, if given.
             tell_round_trip: Called with the round trip to each host, in seconds, when it is first connected to.
+            in_new_loop: Called once in each event loop; never for a session of the caller's, which has only one.
         """
         self._own = session is None
         self._idle = settings.timeouts.idle
@@ -82,6 +84,7 @@ class Http:
                 tell_round_trip=tell_round_trip,
                 headers=of_api,
                 idle=idle,
+                in_new_loop=in_new_loop,
             )
             # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
             self._options, self._repeatable = {**common, "middlewares": ()}, common
