@@ -119,7 +119,8 @@ class Http:
             return None
         key = (url.scheme, url.raw_authority)  # the URL's cached parts; decoding its host each time would be slow
         if key not in self._proxies:
-            self._proxies[key] = None if url.host is None else proxy_for(url.scheme, url.host)
+            # As it is written: not every host with xn-- can be decoded, and those in NO_PROXY are not.
+            self._proxies[key] = None if url.raw_host is None else proxy_for(url.scheme, url.raw_host)
         return self._proxies[key]
 
     def exchange(self, request: Request, flow: Flow | None = None) -> Coroutine[Any, Any, Response]:
@@ -195,7 +196,7 @@ class Http:
             content = response.content
             if flow is not None:
                 flow.content = content
-            if at_once and content.is_eof():
+            if at_once and response.connection is None:
                 # All of it is here already, and aiohttp has given the connection back: there is nothing to await.
                 return Response(response.status, response.headers, take_reply(response, self._redact))
             async with response:
