@@ -6,7 +6,8 @@ import asyncio
 import os
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import field, frozen
 
@@ -18,7 +19,6 @@ from arker._transport.open_blocks import CLEANING
 if TYPE_CHECKING:
     from arker._ledger.ledger import Ledger
     from arker._protocol.request import Call
-    from arker._tasks.clock import Timer
     from arker._transport.attempts import Progress
     from arker._transport.observer import Observer
     from arker._transport.open_blocks import Blocks
@@ -46,6 +46,16 @@ class Kept:
         """Remove what is kept from the VMs, within a bound."""
 
 
+class Lifetime(Protocol):
+    """The time after which a VM is to be deleted."""
+
+    def cancel(self) -> None:
+        """Let the VM stay."""
+
+    def go_on(self) -> None:
+        """Measure the time in the running loop if the loop that did has ended."""
+
+
 class Context:
     """The state that the parts of a client share.
 
@@ -55,7 +65,7 @@ class Context:
         ledger: The ledger of its forks, if there is one.
         lacking: The features that servers, by their base URLs, are known to lack.
         generations: The generations of the API that servers speak.
-        lifetimes: The timers of VMs that are to be deleted at a set time, by their base URLs and ids.
+        lifetimes: Those of VMs that are to be deleted at a set time, by their base URLs and ids.
     """
 
     __slots__ = (
@@ -77,7 +87,8 @@ class Context:
         self.lacking: set[tuple[str, str]] = set()
         self._kept: dict[type[Kept], Kept] = {}
         self._process = os.getpid()
-        self.lifetimes: dict[tuple[str, str], Timer] = {}
+        self.lifetimes: dict[tuple[str, str], Lifetime] = {}
+        transport.in_new_loop = partial(_go_on, self.lifetimes)
         self.generations = Generations(transport)
         self._cleanups: set[asyncio.Future[None]] = set()
 
@@ -164,6 +175,11 @@ class Context:
         loop = running_loop()
         while going_on := [each for each in tuple(self._cleanups) if each.get_loop() is loop]:
             await asyncio.wait(going_on)
+
+
+def _go_on(lifetimes: dict[tuple[str, str], Lifetime]) -> None:
+    for lifetime in list(lifetimes.values()):
+        lifetime.go_on()
 
 
 class Doubt:

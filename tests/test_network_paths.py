@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from arker import (
 from tests.support.clients import COMPUTE, QUICK, make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY
-from tests.support.server import Reply, ScriptedServer, closed_port, ok
+from tests.support.server import Reply, ScriptedServer, close_listener, closed_port, ok
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +87,15 @@ async def test_no_proxy_is_heeded(server: ScriptedServer, monkeypatch: pytest.Mo
     ) as client:
         await client.get_vm("v")
     assert server.last.target == "/v1/vms/v"
+
+
+async def test_no_proxy_names_a_host_as_its_url_does(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "xn--bcher-kva.invalid")
+    async with make_client(server, base_url="https://xn--bcher-kva.invalid", retry=False) as client:
+        with pytest.raises(NetworkError):
+            await client.get_vm("v")
+    assert not server.requests
 
 
 async def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,8 +176,60 @@ async def test_a_certificate_that_is_not_trusted() -> None:
     assert connections == 0, "the request was never sent"
 
 
+async def test_a_handshake_that_is_cut_short() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"\x16\x03\x03\x00\x7a\x02")
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    try:
+        async with AsyncArker(API_KEY, base_url=f"https://127.0.0.1:{port}", retry=False) as client:
+            with pytest.raises(NetworkError) as caught:
+                await client.fork("ubuntu")
+    finally:
+        await close_listener(listener)
+    assert caught.value.outcome == "not_started"
+    said = caught.value.message.partition(f"cannot connect to https://127.0.0.1:{port}: ")[2]
+    assert said.strip()
+
+
+# --- what is no HTTP -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "cannot be read as HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}", "cannot be read as HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "cannot be decompressed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "cut short"),
+        (b"", "connection was lost"),
+    ],
+)
+async def test_an_error_says_what_is_wrong_with_the_reply(server: ScriptedServer, raw: bytes, said: str) -> None:
+    server.answer(Reply(raw=raw))
+    async with make_client(server, retry=False) as client:
+        for call in (client.get_vm("v"), client.vm("v").create_session()):
+            with pytest.raises(NetworkError, match=said):
+                await call
+
+
+async def test_no_connection_is_left_to_another_protocol(server: ScriptedServer) -> None:
+    server.answer(Reply(raw=b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"))
+    asyncio.get_running_loop().set_debug(True)  # or aiohttp does not warn
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        async with make_client(server, retry=False) as client:
+            with pytest.raises(BadReplyError):
+                await client.get_vm("v")
+        gc.collect()
+    assert [str(warning.message) for warning in caught if "response" in str(warning.message)] == []
+
+
 async def test_a_host_that_is_none(server: ScriptedServer) -> None:
-    for host in ("h..example", "a" * 64 + ".example"):
+    for host in ("h..example", "a" * 64 + ".example", "xn--.example"):
         async with make_client(server, base_url=f"https://{host}", retry=False) as client:
             with pytest.raises(ArkerError) as caught:
                 await client.fork("ubuntu")

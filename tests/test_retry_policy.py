@@ -124,6 +124,37 @@ def test_next_delay(
     assert delay == expected
 
 
+@pytest.mark.parametrize(
+    ("failures", "retry_after", "patience", "expected"),
+    [
+        (1, None, 600.0, 1.0),
+        (9, None, 600.0, 8.0),
+        (1, 2.5, 600.0, 2.5),
+        (9, 2.5, 600.0, 2.5),
+        (1, 90.0, 600.0, 90.0),
+        (1, 90.0, 60.0, None),
+        # Without a number of attempts, "at once" would be a storm.
+        (1, 0.0, 600.0, 1.0),
+        (3, 0.0, 600.0, 4.0),
+        (9, 0.01, 600.0, 8.0),
+        (9, 0.0, 5.0, None),
+    ],
+)
+def test_next_delay_within_a_time(
+    failures: int, retry_after: float | None, patience: float, expected: float | None
+) -> None:
+    delay = next_delay(
+        POLICY,
+        Failure.BUSY,
+        failures=failures,
+        may_repeat_lost=False,
+        retry_after=retry_after,
+        random=0.0,
+        patience=patience,
+    )
+    assert delay == expected
+
+
 def test_a_single_attempt_is_never_repeated() -> None:
     for failure in Failure:
         once = RetryPolicy(attempts=1)

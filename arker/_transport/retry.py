@@ -51,8 +51,11 @@ def next_delay(
         return None
     if failure in (Failure.LOST, Failure.UNCERTAIN) and not may_repeat_lost:
         return None
-    delay = policy.delay(failures, random) if retry_after is None else retry_after
+    computed = policy.delay(failures, random)
+    delay = computed if retry_after is None else retry_after
     if patience is not None:
+        if delay < policy.base_delay:
+            delay = computed  # as many attempts at once as a server can refuse would be a storm
         return delay if delay <= patience else None
     if failures >= policy.attempts or (retry_after is not None and retry_after > MAX_RETRY_AFTER):
         return None

@@ -76,6 +76,7 @@ class Transport:
         self._session = session
         self._prepare = prepare
         self._diagnose = diagnose
+        self.in_new_loop: Callable[[], None] = lambda: None  # called in each loop that requests are sent in, once
         self.limiter = Limiter(Window(settings.max_connections))
         self._lock = threading.Lock()
         self._http: Http | None = None
@@ -115,7 +116,7 @@ class Transport:
             if self._closed:
                 raise ConfigurationError(CLOSED)
             if self._http is None:
-                self._http = Http(self.settings, self._session, self._learn_round_trip)
+                self._http = Http(self.settings, self._session, self._learn_round_trip, self.in_new_loop)
             return self._http
 
     def _learn_round_trip(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import time
@@ -17,9 +18,10 @@ from arker import AsyncArker, AsyncVM, InvalidArgumentError
 from arker.emulator import Emulator
 from arker_sync import Arker
 from tests.ledger.support import line, select
+from tests.support import forked
 from tests.support.clients import make_client
 from tests.support.forked import program
-from tests.support.server import ScriptedServer, error, ok
+from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
 from tests.support.waiting import put_forward, until
 
 pytestmark = pytest.mark.anyio
@@ -175,6 +177,67 @@ async def test_what_could_not_be_deleted_is_told(server: ScriptedServer, caplog:
         server.answer(ok({"deleted": True}))
         await vm.keep_alive(600)
     assert server.last.method == "DELETE"
+
+
+def test_the_time_goes_on_in_the_next_loop(server: ScriptedServer) -> None:
+    client = make_client(server)
+    server.answer(ok({"vm_id": "vm-1", "deleted": True}))
+
+    async def begin() -> None:
+        await client.vm("vm-1").keep_alive(0.05)
+        await client.vm("vm-2").keep_alive(600)
+
+    async def go_on() -> None:
+        async with client:
+            await client.get_vm("vm-3")
+            await until(lambda: server.last.method == "DELETE")
+
+    asyncio.run(begin())
+    asyncio.run(go_on())
+    assert [request.path.rpartition("/")[2] for request in server.requests] == ["vm-3", "vm-1"]
+
+
+FORKING = """
+import asyncio, os, sys, warnings
+from arker import AsyncArker
+
+warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
+client = AsyncArker("key", base_url=sys.argv[1], generation="1")
+
+async def begin():
+    await client.vm("vm-1").keep_alive(0.05)
+
+async def go_on():
+    async with client:
+        await client.get_vm("vm-2")
+        await client.vm("vm-2").keep_alive(0.1)
+        while await client.get_vm("vm-2"):
+            await asyncio.sleep(0.05)
+
+asyncio.run(begin())
+if os.fork() == 0:
+    try:
+        asyncio.run(go_on())
+    finally:
+        os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no os.fork()")
+def test_the_time_goes_on_only_in_the_process_that_has_set_it(server: ScriptedServer) -> None:
+    left = {"vm-1", "vm-2"}
+
+    def answer(request: Recorded) -> Reply:
+        vm_id = request.path.rpartition("/")[2]
+        if request.method == "DELETE":
+            left.discard(vm_id)
+            return ok({"deleted": True})
+        return ok({"vm_id": vm_id}) if vm_id in left else error("not_found", status=404)
+
+    server.answer(answer)
+    forked.run("code", FORKING, server.url, env=os.environ, timeout=300)
+    assert left == {"vm-1"}
 
 
 @pytest.mark.parametrize("seconds", [0, -1, "x", float("nan"), True])

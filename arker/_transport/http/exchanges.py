@@ -48,6 +48,7 @@ class Http:
         settings: Settings,
         session: aiohttp.ClientSession | None = None,
         tell_round_trip: Callable[[float], None] = lambda _: None,
+        in_new_loop: Callable[[], None] = lambda: None,
     ) -> None:
         """Make the HTTP side of a client.
 
@@ -55,6 +56,7 @@ class Http:
             settings: The client's settings.
             session: The caller's session, if given.
             tell_round_trip: Called with the round trip to each host, in seconds, when it is first connected to.
+            in_new_loop: Called once in each event loop; never for a session of the caller's, which has only one.
         """
         self._own = session is None
         self._idle = settings.timeouts.idle
@@ -82,6 +84,7 @@ class Http:
                 tell_round_trip=tell_round_trip,
                 headers=of_api,
                 idle=idle,
+                in_new_loop=in_new_loop,
             )
             # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
             self._options, self._repeatable = {**common, "middlewares": ()}, common
@@ -116,7 +119,8 @@ class Http:
             return None
         key = (url.scheme, url.raw_authority)  # the URL's cached parts; decoding its host each time would be slow
         if key not in self._proxies:
-            self._proxies[key] = None if url.host is None else proxy_for(url.scheme, url.host)
+            # As it is written: not every host with xn-- can be decoded, and those in NO_PROXY are not.
+            self._proxies[key] = None if url.raw_host is None else proxy_for(url.scheme, url.raw_host)
         return self._proxies[key]
 
     def exchange(self, request: Request, flow: Flow | None = None) -> Coroutine[Any, Any, Response]:
@@ -197,7 +201,7 @@ class Http:
             content = response.content
             if flow is not None:
                 flow.content = content
-            if at_once and content.is_eof():
+            if at_once and response.connection is None:
                 # All of it is here already, and aiohttp has given the connection back: there is nothing to await.
                 return Response(response.status, response.headers, take_reply(response, self._redact))
             async with response:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from arker._protocol.request import ExchangeFailedError
@@ -40,11 +41,16 @@ def explain(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
         return ExchangeFailedError(f"cannot trust {where}: {error.certificate_error}", delivered=False)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         proxy = f"{error.host}:{error.port}"
-        return ExchangeFailedError(f"cannot connect to the proxy {proxy}: {error.os_error}", delivered=False)
+        return ExchangeFailedError(f"cannot connect to the proxy {proxy}: {_said(error)}", delivered=False)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return ExchangeFailedError(f"cannot connect to {where}: {error.os_error}", delivered=False)
+        return ExchangeFailedError(f"cannot connect to {where}: {_said(error)}", delivered=False)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return ExchangeFailedError(f"{where}: the reply was cut short", delivered=True)
+        garbled = isinstance(error.__cause__, ContentEncodingError)
+        problem = "the reply cannot be decompressed" if garbled else "the reply was cut short"
+        return ExchangeFailedError(f"{where}: {problem}", delivered=True)
+    if isinstance(error, aiohttp.ClientResponseError):
+        # aiohttp's own words quote the reply. What listens there may be no HTTP server, or one that expects TLS.
+        return ExchangeFailedError(f"{where}: the reply cannot be read as HTTP", delivered=True)
     if session.closed and isinstance(error, RuntimeError):
         # So aiohttp refuses to begin. Any other error on a session that was closed meanwhile is a lost connection.
         return ConfigurationError("the session is closed")
@@ -52,6 +58,11 @@ def explain(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
         return ExchangeFailedError(f"cannot connect to {where}: not the name of a host", delivered=False)
     kind = "" if isinstance(error, LostError) else f" ({type(error).__name__})"
     return ExchangeFailedError(f"{where}: the connection was lost{kind}", delivered=delivered)
+
+
+def _said(error: aiohttp.ClientConnectorError) -> str:
+    """Return what the system says of a connection that was not made; nothing if it was closed amid the handshake."""
+    return str(error.os_error) or "the connection was closed before it was ready"
 
 
 def _bound(error: asyncio.TimeoutError) -> str:

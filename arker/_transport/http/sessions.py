@@ -182,6 +182,7 @@ class LoopSessions:
         skip_auto_headers: tuple[str, ...] = (),
         headers: Mapping[str, str] | None = None,
         idle: float | None = None,
+        in_new_loop: Callable[[], None] = lambda: None,
     ) -> None:
         """Make none yet.
 
@@ -193,7 +194,9 @@ class LoopSessions:
             skip_auto_headers: Headers that aiohttp must not add.
             headers: Headers of each request, except those by a bare session.
             idle: Bound on the silence of connections, in seconds, for requests without a timeout of their own.
+            in_new_loop: Called when the session of a loop has been made.
         """
+        self._in_new_loop = in_new_loop
         self._max_connections = max_connections
         self._tell_round_trip = tell_round_trip
         self._timeout = timeout
@@ -269,6 +272,7 @@ class LoopSessions:
         except StopIteration:
             pass
         entry = self._entries[loop] = _Entry(session, connector.silences, all=sessions, guard=guard)
+        self._in_new_loop()
         return entry
 
     async def _guard(
