@@ -119,6 +119,50 @@ async def test_retry_after_holds_back_the_others_too(server: ScriptedServer) -> 
     assert moments[1] - moments[0] >= 0.39
 
 
+async def test_retry_after_holds_back_no_deletion(server: ScriptedServer) -> None:
+    def answer(request: Recorded) -> Reply:
+        if request.method == "DELETE":
+            return ok({"deleted": True})
+        return error("rate_limited", status=429, Retry_After="60")
+
+    server.answer(answer)
+    async with make_client(server, retry=False) as client:
+        with pytest.raises(RateLimitedError):
+            await client.get_vm("v")
+        held = [asyncio.ensure_future(client.get_vm("v")) for _ in range(3)]
+        await until(lambda: client._transport.limiter.queued == len(held))  # pyright: ignore[reportPrivateUsage]
+        async with client.vm("v"):
+            pass
+        assert [request.method for request in server.requests] == ["GET", "DELETE"]
+        for each in held:
+            each.cancel()
+        await asyncio.wait(held)
+
+
+async def test_deletions_come_one_after_another_where_the_server_takes_one_at_a_time() -> None:
+    limiter = Limiter(Window(1))
+    assert limiter.try_enter(False)
+    limiter.refused(False, retry_after=60.0)
+    assert limiter.window.opens_to_deletions_at > 0
+    held = [asyncio.ensure_future(limiter.enter(False, limiter.number())) for _ in range(2)]
+    given_up, *deletions = [asyncio.ensure_future(limiter.enter(False, limiter.number(), True)) for _ in range(3)]
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait({given_up})
+    for each in deletions:
+        with anyio.fail_after(PATIENCE):
+            await each
+        assert limiter.in_flight == 1
+        assert not limiter.try_enter(False, True)
+        limiter.answered(False)
+    assert limiter.queued == len(held)
+    assert not limiter.try_enter(False)
+    for each in held:
+        each.cancel()
+    await asyncio.wait(held)
+    assert (limiter.in_flight, limiter.queued) == (0, 0)
+
+
 async def test_a_pause_that_is_too_long_holds_back_nobody_else(server: ScriptedServer) -> None:
     server.script(error("whatever", status=429, Retry_After="3600"), ok({"vm_id": "v"}))
     async with make_client(server) as client:

@@ -29,11 +29,12 @@ class _Waiting:
 
 
 class _Waiter:
-    __slots__ = ("admitted", "future", "number", "of", "waits")
+    __slots__ = ("admitted", "deletes", "future", "number", "of", "waits")
 
-    def __init__(self, number: int, waits: bool, of: _Waiting) -> None:
+    def __init__(self, number: int, waits: bool, deletes: bool, of: _Waiting) -> None:
         self.number = number
         self.waits = waits
+        self.deletes = deletes
         self.of = of
         self.future: asyncio.Future[None] = of.loop.create_future()
         self.admitted = False
@@ -46,7 +47,8 @@ class _Waiter:
 class Limiter:
     """The places of a window, first come, first served, shared by the tasks of all loops and threads.
 
-    A refused request comes back with its old number, and so before later ones.
+    A refused request comes back with its old number, and so before later ones. While the server has asked to wait,
+    only deletions are sent.
     """
 
     def __init__(self, window: Window) -> None:
@@ -58,6 +60,8 @@ class Limiter:
         self._quick: deque[_Waiter] = deque()
         self._slow: deque[_Waiter] = deque()
         """The waiting requests that themselves wait for work of unknown length."""
+        self._deletions = 0
+        """How many of the waiting requests are deletions."""
         self._loops: dict[asyncio.AbstractEventLoop, _Waiting] = {}
         """The loops in which requests wait."""
         self._timers: dict[asyncio.AbstractEventLoop, float] = {}
@@ -80,17 +84,22 @@ class Limiter:
         with self._lock:
             self.window.learn_round_trip(seconds)
 
-    def try_enter(self, waits: bool) -> bool:
+    def try_enter(self, waits: bool, deletes: bool = False) -> bool:
         """Take a place if one is free and no earlier request waits.
 
         Args:
             waits: Whether the request waits for work of unknown length.
+            deletes: Whether it deletes something.
         """
         with self._lock:
-            if self._slow if waits else self._quick:
+            queue = self._slow if waits else self._quick
+            if queue and (not deletes or self._deletions):
                 return False
             now, window = clock.now(), self.window
             if now < window.opens_at:
+                if not deletes or self._deletions or now < window.opens_to_deletions_at:
+                    return False
+            elif queue:
                 return False
             if self._in_flight >= window.places:
                 # With a single place, a request that waits for a command would block all others, so one more is added.
@@ -103,7 +112,7 @@ class Limiter:
             window.sent(now)
             return True
 
-    async def enter(self, waits: bool, number: int) -> None:
+    async def enter(self, waits: bool, number: int, deletes: bool = False) -> None:
         """Wait for a place. The caller gives it back by `leave`."""
         loop = running_loop()
         with self._lock:
@@ -111,16 +120,17 @@ class Limiter:
             if of is None:
                 of = self._loops[loop] = _Waiting(loop)
             of.count += 1
-            waiter = _Waiter(number, waits, of)
+            self._deletions += deletes
+            waiter = _Waiter(number, waits, deletes, of)
             queue = self._slow if waits else self._quick
             if queue and queue[-1].number > number:
                 place = next(index for index, other in enumerate(queue) if other.number > number)
                 queue.insert(place, waiter)
             else:
                 queue.append(waiter)
-            if queue[0] is waiter:  # else the requests before it wait as well
+            if queue[0] is waiter or deletes:  # else the requests before it wait as well
                 self._pump()
-            if loop not in self._timers and not waiter.admitted:
+            if (loop not in self._timers or deletes) and not waiter.admitted:
                 self._watch()
         try:
             await waiter.future
@@ -131,7 +141,7 @@ class Limiter:
                     self._pump()
                 elif waiter in queue:
                     queue.remove(waiter)
-                    self._dequeued(of)
+                    self._dequeued(waiter)
             raise
 
     def leave(self, waits: bool) -> None:
@@ -177,6 +187,8 @@ class Limiter:
         window = self.window
         window.waited(now)
         here = _running_loop()
+        if self._deletions and now < window.opens_at:
+            self._pump_deletions(now, here)
         # Nearly every answer comes here and admits one request: the conditions are those of `try_enter`.
         while now >= window.opens_at:
             free = self._in_flight < window.places
@@ -188,38 +200,57 @@ class Limiter:
                 goes = goes and quick[0].number < slow[0].number
             elif not goes:
                 break
-            waiter: _Waiter = (quick if goes else slow).popleft()
-            of = waiter.of
-            of.count -= 1
-            if not of.count:
-                del self._loops[of.loop]
-            self._in_flight += 1
-            self._waiting_in_flight += waiter.waits
-            window.sent(now)
-            waiter.admitted = True
-            if of.loop is here:
-                if not waiter.future.done():
-                    waiter.future.set_result(None)
-                continue
-            try:
-                of.loop.call_soon_threadsafe(waiter.wake)
-            except RuntimeError:  # its loop was closed under it
-                self._release(waiter.waits)
-                waiter.admitted = False
+            self._admit((quick if goes else slow).popleft(), now, here)
         else:
             self._watch()  # the request admitted just now may delay all others
 
-    def _dequeued(self, of: _Waiting) -> None:
+    def _pump_deletions(self, now: float, here: asyncio.AbstractEventLoop | None) -> None:
+        """Admit the waiting deletions that have a place, while the server has asked to wait."""
+        window = self.window
+        for queue in (self._quick, self._slow):
+            for waiter in [waiter for waiter in queue if waiter.deletes]:
+                is_free = self._in_flight < window.places or self._in_flight <= self._waiting_in_flight
+                if now < window.opens_to_deletions_at or not is_free:
+                    return
+                queue.remove(waiter)
+                self._admit(waiter, now, here)
+
+    def _admit(self, waiter: _Waiter, now: float, here: asyncio.AbstractEventLoop | None) -> None:
+        """Give a place to a request that has just been taken out of its queue."""
+        self._dequeued(waiter)
+        self._in_flight += 1
+        self._waiting_in_flight += waiter.waits
+        self.window.sent(now)
+        waiter.admitted = True
+        loop = waiter.of.loop
+        if loop is here:
+            if not waiter.future.done():
+                waiter.future.set_result(None)
+            return
+        try:
+            loop.call_soon_threadsafe(waiter.wake)
+        except RuntimeError:  # its loop was closed under it
+            self._release(waiter.waits)
+            waiter.admitted = False
+
+    def _dequeued(self, waiter: _Waiter) -> None:
+        self._deletions -= waiter.deletes
+        of = waiter.of
         of.count -= 1
         if not of.count:
             del self._loops[of.loop]
+
+    def _opens_next(self, now: float) -> float | None:
+        """Return when the waiting requests should be checked again; None if nothing changes by itself."""
+        at = self.window.opens_to_deletions_at
+        return at if self._deletions and now < at else self.window.opens_next(now)
 
     def _watch(self) -> None:
         """Schedule a wake-up of each loop with waiters for when the window opens by itself."""
         here = _running_loop()
         self._timers = {loop: at for loop, at in self._timers.items() if not loop.is_closed()}
         now = clock.now()
-        opens = self.window.opens_next(now)
+        opens = self._opens_next(now)
         # A refusal may let the window open sooner than it was to open before.
         for loop in [
             loop for loop in self._loops if self._timers.get(loop, math.inf) > (now if opens is None else opens)
@@ -235,7 +266,7 @@ class Limiter:
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
             now = clock.now()
-            opens = self.window.opens_next(now)
+            opens = self._opens_next(now)
             self._timers[loop] = at = now if opens is None else opens
         if opens is not None:
             clock.call_later(loop, at - now, self._come_back, loop, at)
@@ -250,7 +281,7 @@ class Limiter:
             now = clock.now()
             self.window.looked(now, late=now - at)
             self._pump()
-            if self.window.opens_next(clock.now()) is not None:
+            if self._opens_next(clock.now()) is not None:
                 self._watch()
 
 
@@ -268,10 +299,10 @@ class Unlimited:
     def number(self) -> int:
         return 0
 
-    def try_enter(self, waits: bool) -> bool:
+    def try_enter(self, waits: bool, deletes: bool = False) -> bool:
         return True
 
-    async def enter(self, waits: bool, number: int) -> None:
+    async def enter(self, waits: bool, number: int, deletes: bool = False) -> None:
         return None
 
     def leave(self, waits: bool) -> None:

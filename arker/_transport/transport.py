@@ -224,14 +224,14 @@ class Transport:
         policy, request = self.settings.retry, attempt.request
         # The API's limits do not apply to an object store.
         limiter = UNLIMITED if request is None else self.limiter
-        waits = request is not None and request.awaits_work
+        waits, deletes = request is not None and request.awaits_work, attempt.method == "DELETE"
         number = limiter.number()
         failures = 0
         watch = self.observer.watch(attempt, progress)
         try:
             while True:
-                if not limiter.try_enter(waits):
-                    await limiter.enter(waits, number)
+                if not limiter.try_enter(waits, deletes):
+                    await limiter.enter(waits, number, deletes)
                 started = clock.now()
                 progress.attempts += 1
                 progress.in_flight = attempt.changes_something

@@ -60,14 +60,16 @@ class Window:
         places_to_wait: How many of them may wait for work of unknown length; the others never queue behind
             those.
         spacing: Seconds between two requests, when even one at a time is too much.
-        opens_at: Nothing may be sent before this moment.
+        opens_at: Nothing may be sent before this moment, except deletions.
+        opens_to_deletions_at: No deletion may be sent before this moment. A time for which the server asked to wait
+            does not count: a VM whose block ends would stay for want of a request that only relieves the server.
     """
 
     def __init__(self, ceiling: int, *, size: float = INITIAL) -> None:
         self.ceiling = ceiling
         self._resize(size)
         self.spacing = 0.0
-        self.opens_at = -math.inf
+        self.opens_at = self.opens_to_deletions_at = -math.inf
         # Requests in flight when the server last refused one; infinity while it has refused none.
         self._limit = math.inf
         self._patience = PATIENCE
@@ -93,7 +95,11 @@ class Window:
         """Note that a request is sent."""
         self._sent_at = now
         if self.spacing:
-            self.opens_at = max(self.opens_at, now + self.spacing)
+            self._space(now)
+
+    def _space(self, now: float) -> None:
+        self.opens_at = max(self.opens_at, now + self.spacing)
+        self.opens_to_deletions_at = max(self.opens_to_deletions_at, now + self.spacing)
 
     def looked(self, now: float, *, late: float) -> None:
         """Note that a loop with waiting requests has woken up, as `opens_next` asked.
@@ -144,7 +150,7 @@ class Window:
             self.opens_at = max(self.opens_at, now + retry_after)
         if in_flight == 0:
             self.spacing = min(SLOWEST, max(_FASTEST, self.spacing * 2))
-            self.opens_at = max(self.opens_at, now + self.spacing)
+            self._space(now)
         if self._limit < math.inf and now >= self._quiet_since + self._patience:
             self._patience = min(LONGEST_PATIENCE, self._patience * 2)  # growing again was too early
         self._quiet_since = self._grown_at = now
