@@ -105,7 +105,7 @@ class Vms(ClientBase):
 
         wanted = check.check_id("name", name)
         settings = self._context.settings
-        missing = NotFoundError(f"there is no VM {wanted!r} in any region", operation="find_vm")
+        refusals: list[NotFoundError] = []  # taken out when it is raised: its traceback has this frame
         with deadline_scope(deadline, Progress("find_vm")):
             if settings.base_url is not None:
                 try:
@@ -113,14 +113,13 @@ class Vms(ClientBase):
                 except NotFoundError as error:
                     if not settings.is_placed:
                         raise
-                    missing = error
+                    refusals.append(error)
             async for vm in self.iter_vms(page_size=1000):
                 if wanted in (vm.id, vm.name):
                     return vm
-        try:
-            raise missing
-        finally:
-            del missing  # its traceback has this frame
+        if refusals:
+            raise refusals.pop()
+        raise NotFoundError(f"there is no VM {wanted!r} in any region", operation="find_vm")
 
     async def fork(
         self,

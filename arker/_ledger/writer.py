@@ -10,11 +10,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
-
-from attrs import define, field
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from arker._ledger import process_locks
+from arker._ledger.waiters import Batch, Waiters, resolve_all
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 
@@ -51,24 +50,6 @@ _UNTOLD: Final = -1
 """Less than any urgency: the thread must be told of all."""
 
 
-@define(eq=False)
-class _Waiters:
-    """The forks of one event loop that wait for the same commit."""
-
-    futures: list[asyncio.Future[None]] = field(factory=list["asyncio.Future[None]"])
-    bound: clock.Timer | None = None
-
-    def resolve(self) -> None:
-        if self.bound is not None:
-            self.bound.cancel()
-        for future in self.futures:
-            if not future.done():
-                future.set_result(None)
-
-
-_Batch: TypeAlias = "dict[asyncio.AbstractEventLoop, _Waiters]"
-
-
 class Writer:
     """A client's access to a ledger file. Its methods may be called from any thread.
 
@@ -94,7 +75,7 @@ class Writer:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._queue: deque[Operation] = deque(maxlen=MAX_QUEUE)
-        self._waiting: _Batch = {}
+        self._waiting: Batch = {}
         # The greatest urgency that the thread has been told of since it last took the queue.
         self._told = _UNTOLD
         self._paused_until = 0.0
@@ -137,7 +118,7 @@ class Writer:
                 return future
             waiters = self._waiting.get(loop)
             if waiters is None:
-                waiters = self._waiting[loop] = _Waiters()
+                waiters = self._waiting[loop] = Waiters()
                 waiters.bound = clock.call_later(loop, PATIENCE, self._give_up_waiting, waiters)
                 self._tell(AT_ONCE)
             elif self._ending:
@@ -158,13 +139,13 @@ class Writer:
         try:
             thread.start()
         except RuntimeError:  # the interpreter is about to end
-            _resolve(self._waiting)
+            resolve_all(self._waiting)
             self._waiting = {}
             return False
         self._thread = thread
         return True
 
-    def _give_up_waiting(self, waiters: _Waiters) -> None:
+    def _give_up_waiting(self, waiters: Waiters) -> None:
         self._fail("it takes too long", for_good=False)
         waiters.resolve()
 
@@ -215,12 +196,12 @@ class Writer:
                 self._commit(operations, last=ending)
                 if brief:
                     self._paused_until = clock.now() + PAUSE_SECONDS
-            _resolve(waiting)
+            resolve_all(waiting)
         with self._store_lock:
             self._close_store()
             if leaving and not self._failing:
                 self._leave()
-        _resolve(waiting)
+        resolve_all(waiting)
 
     def _await_work(self) -> None:
         """Wait for work, with the lock held, but not beyond the time at which some is due."""
@@ -351,18 +332,6 @@ class Writer:
         elif self._queue:  # no thread could be started any more
             self._commit(tuple(self._queue), last=True)
             self._close_store()
-
-
-def _resolve(waiting: _Batch) -> None:
-    for loop, waiters in waiting.items():
-        _call(loop, waiters.resolve)
-
-
-def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], Any]) -> None:
-    try:
-        loop.call_soon_threadsafe(callback)
-    except RuntimeError:  # the loop is closed, so there are no waiters
-        pass
 
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from arker import AsyncArker
 from arker.emulator import Emulator
 from arker_sync import Arker
+from arker_sync._bridge.lease import Lease
 
 
 @pytest.fixture
@@ -24,3 +27,12 @@ def ar(arker: AsyncArker) -> AsyncArker:
 def blocking(arker_sync: Arker) -> Arker:
     """Return the blocking client."""
     return arker_sync
+
+
+@pytest.fixture
+def lease(emulator: Emulator) -> Iterator[Lease]:
+    client = AsyncArker(**emulator.client_options)
+    lease = Lease(client)
+    yield lease
+    lease.call(client.aclose())
+    lease.release()

@@ -71,3 +71,9 @@ async def other(emulator: Emulator) -> AsyncIterator[Api]:
 async def vm(api: Api) -> str:
     """Return a new VM's id."""
     return str((await api.fork())["vm_id"])
+
+
+@pytest.fixture
+def mark(emulator: Emulator) -> int:
+    """Return the number of the latest request before the test."""
+    return max([entry.seq for entry in emulator.journal.requests()], default=0)

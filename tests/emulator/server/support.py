@@ -200,3 +200,9 @@ def chunk(path: str, data: bytes, **fields: Any) -> dict[str, Any]:
         "end": start + len(data),
         **fields,
     }
+
+
+async def control(api: Api, method: str, path: str, body: Any = None) -> Reply:
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {api.key}"}
+    return await api.raw(method, f"{api.url}/emulator/{path}", data=data, headers=headers)
