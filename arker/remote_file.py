@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
 
 _PIECE = 64 * 1024
+
+
+class _WrongModeError(ConfigurationError, io.UnsupportedOperation):
+    """The file is open, but not for this. Libraries that take file objects expect Python's own error."""
 
 
 class AsyncRemoteFile(Generic[AnyStr]):
@@ -115,24 +120,41 @@ class AsyncRemoteFile(Generic[AnyStr]):
     def tell(self) -> int:
         """Return the position in bytes of a binary file."""
         if not self._binary:
-            raise self._problem("a text file does not tell its position: open it as binary")
+            raise self._problem("a text file does not tell its position: open it as binary", _WrongModeError)
         if self._reading is None:
             return self._open_for("writing").size
         return self._reading.position - (len(self._rest) - self._at)
 
-    def _problem(self, problem: str) -> ConfigurationError:
-        return ConfigurationError(f"{self._place.redact(self.path)}: {problem}", operation="vm.files.open")
+    def readable(self) -> bool:
+        """Return whether the file is one that is read, as a library asks that takes files."""
+        return self._letter == "r"
+
+    def writable(self) -> bool:
+        """Return whether the file is one that is written."""
+        return self._letter != "r"
+
+    def seekable(self) -> bool:
+        """Return whether the file has positions that `seek` goes to: a binary file that is read has."""
+        return self._binary and self._letter == "r"
+
+    def _problem(self, problem: str, kind: type[ConfigurationError] = ConfigurationError) -> ConfigurationError:
+        return kind(f"{self._place.redact(self.path)}: {problem}", operation="vm.files.open")
+
+    def _wrong(self, what: str) -> ConfigurationError:
+        """Return the error for a file that is not open for something."""
+        advice = "use it as a context manager, once, with the mode that it is used in"
+        if self.closed:
+            return self._problem(f"the file is not open: {advice}")
+        return self._problem(f"the file was not opened for {what}: {advice}", _WrongModeError)
 
     def _open_for(self, what: str) -> WrittenFile:
         if self._writing is None:
-            problem = "the file is not open" if self._reading is None else f"the file was not opened for {what}"
-            raise self._problem(f"{problem}: use it as a context manager, once, with the mode that it is used in")
+            raise self._wrong(what)
         return self._writing
 
     def _open_for_reading(self) -> ReadFile:
         if self._reading is None:
-            problem = "the file is not open" if self._writing is None else "the file was not opened for reading"
-            raise self._problem(f"{problem}: use it as a context manager, once, with the mode that it is used in")
+            raise self._wrong("reading")
         return self._reading
 
     # --- life -----------------------------------------------------------------------------------------------------

@@ -57,6 +57,18 @@ class RemoteFile(Facade, Generic[AnyStr]):
         """Return the position in bytes of a binary file."""
         return self._async.tell()
 
+    def readable(self) -> bool:
+        """Return whether the file is one that is read, as a library asks that takes files."""
+        return self._async.readable()
+
+    def writable(self) -> bool:
+        """Return whether the file is one that is written."""
+        return self._async.writable()
+
+    def seekable(self) -> bool:
+        """Return whether the file has positions that `seek` goes to: a binary file that is read has."""
+        return self._async.seekable()
+
     # --- life -----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:

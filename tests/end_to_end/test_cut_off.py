@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
-NUMBERS = b"".join(b"%d\n" % number for number in range(900_000))
+NUMBERS = b"".join(b"%d\n" % number for number in range(650_000))
 
 
 async def cut(work: Coroutine[Any, Any, object], fault: Fault) -> None:

@@ -51,7 +51,8 @@ async def test_a_fleet_keeps_its_size_however_often_iterations_are_left(fleet: A
             await asyncio.Event().wait()
 
     for _ in range(9):
-        async with contextlib.aclosing(fleet.map(quick_first, itertools.count())) as outcomes:  # type: ignore[type-var]
+        outcomes: Any = fleet.map(quick_first, itertools.count())
+        async with contextlib.aclosing(outcomes):
             await anext(outcomes)
     await until(lambda: len(fleet) == 3)
     assert not fleet.failures
