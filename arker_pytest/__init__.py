@@ -6,8 +6,8 @@ package and imports the client only inside the fixtures. (PYTEST_DONT_REWRITE: t
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,42 +78,74 @@ def arker_emulator_options() -> EmulatorOptions | Mapping[str, Any]:
     return EmulatorOptions()
 
 
-@pytest.fixture(scope="session")
-def _arker_server(
-    pytestconfig: pytest.Config, arker_emulator_options: EmulatorOptions | Mapping[str, Any]
-) -> Iterator[Emulator]:
-    """Start the test run's server for the first test that needs it."""
-    from arker.emulator import Emulator
-    from arker.errors import EmulatorError
+class _Server:
+    """The test run's server: another one takes its place when a test has closed it, or its process has ended."""
 
-    isolation = pytestconfig.getoption("arker_isolation") or pytestconfig.getini("arker_isolation")
-    chosen = {"isolation": isolation} if isolation else {}
-    if isinstance(arker_emulator_options, Mapping):
-        emulator = Emulator(**{**arker_emulator_options, **chosen})
-    else:
-        emulator = Emulator(arker_emulator_options, **chosen)
-    reason = None
-    with ExitStack() as stack:
+    def __init__(self, make: Callable[[], Emulator]) -> None:
+        self._make = make
+        self._emulator = self._started()
+
+    def _started(self) -> Emulator:
+        from arker.errors import EmulatorError
+
+        emulator = self._make()
+        reason = None
         try:
-            stack.enter_context(emulator)
+            emulator.__enter__()
         except EmulatorError as error:
             reason = error.message
         if reason is not None:
             # Each test that needs the server fails with only the server's own message.
             pytest.fail(reason, pytrace=False)
-        yield emulator
+        return emulator
+
+    def as_new(self) -> Emulator:
+        """Return the server in its initial state."""
+        from arker.errors import EmulatorError
+
+        try:
+            self._emulator.reset()
+        except EmulatorError as error:
+            if error.status:  # it lives, and says what it could not remove
+                raise
+            self._emulator.close()
+            self._emulator = self._started()
+        return self._emulator
+
+    def close(self) -> None:
+        self._emulator.close()
+
+
+@pytest.fixture(scope="session")
+def _arker_server(
+    pytestconfig: pytest.Config, arker_emulator_options: EmulatorOptions | Mapping[str, Any]
+) -> Iterator[_Server]:
+    """Start the test run's server for the first test that needs it."""
+    from arker.emulator import Emulator
+
+    isolation = pytestconfig.getoption("arker_isolation") or pytestconfig.getini("arker_isolation")
+    chosen = {"isolation": isolation} if isolation else {}
+
+    def make() -> Emulator:
+        if isinstance(arker_emulator_options, Mapping):
+            return Emulator(**{**arker_emulator_options, **chosen})
+        return Emulator(arker_emulator_options, **chosen)
+
+    with closing(_Server(make)) as server:
+        yield server
 
 
 @pytest.fixture
-def arker_emulator(request: pytest.FixtureRequest, _arker_server: Emulator) -> Emulator:
+def arker_emulator(request: pytest.FixtureRequest, _arker_server: _Server) -> Emulator:
     """Return the embedded backend in its initial state: an ``arker.emulator.Emulator``.
 
     One server serves the whole test run (with pytest-xdist, each worker has one). It is reset before each test that
-    uses it: it has no VM, filesystem, run or idempotency key of another test.
+    uses it: it has no VM, filesystem, run or idempotency key of another test. A test may close it; the next one gets
+    another.
     """
-    _arker_server.reset()
-    request.node.stash[_EMULATOR] = _arker_server
-    return _arker_server
+    emulator = _arker_server.as_new()
+    request.node.stash[_EMULATOR] = emulator
+    return emulator
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import sys
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -28,6 +28,8 @@ from arker_sync._bridge.call import Errand, current_call, current_seat, seated
 from arker_sync._bridge.outcomes import Failure, same
 
 Event = TypeVar("Event")
+
+logger = logging.getLogger("arker")
 
 
 class _Thread:
@@ -55,12 +57,10 @@ class _Thread:
 
     def _work(self) -> None:
         while True:
-            errand = self._queue.get()
             try:
-                errand()
-            except BaseException:  # such as SystemExit, which must not end the thread: other callbacks wait for it
-                told = (*sys.exc_info(), threading.current_thread())
-                threading.excepthook(threading.ExceptHookArgs(told))
+                self._queue.get()()
+            except BaseException as error:  # by which a program's own thread would end; others still need this one
+                logger.warning("a callback in a thread of its own raised %s", type(error).__name__, exc_info=True)
 
 
 _thread: Final = _Thread()

@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from arker._tasks import hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, retrieve
@@ -61,6 +61,10 @@ class Lease:
             seat: Shared by the calls for the same work.
             raised: The kind of exception by which a block is left, if the call leaves one.
         """
+        if raised is not None and issubclass(raised, GeneratorExit) and self.called_by_loop():
+            # The garbage collector, in the loop's thread, destroys a generator amid a block, which has to end.
+            self.begin(work)
+            return cast("T", None)
         begun: list[bool] = []
         try:
             if not _is_interrupted(raised):
@@ -99,7 +103,7 @@ class Lease:
             if state.released:
                 return _call_once(work, begun)
             running = state.take()
-        if threading.get_ident() == running.thread.ident:
+        if self.called_by_loop():
             raise ConfigurationError(
                 "a blocking call was made in the thread that has to carry it out (by a logging handler, perhaps); "
                 "it would wait for itself"
@@ -186,14 +190,29 @@ class Lease:
 
     def begin(self, work: Coroutine[Any, Any, object]) -> None:
         """Start a coroutine without waiting for it. Any thread and the garbage collector may call this."""
-        running = self._state.running
+        state, running = self._state, self._state.running
         if running is None or running.generation is not loop.generation():
             work.close()
             return
+
+        async def alone() -> None:
+            try:
+                await work
+            finally:
+                state.calls.discard(call)
+
+        call = Call(alone(), running)
+        state.calls.add(call)  # so that the loop is not left before it has ended
         try:
-            Call(work, running).start_alone()
+            call.start_alone()
         except ConfigurationError:
-            pass
+            state.calls.discard(call)
+            work.close()
+
+    def called_by_loop(self) -> bool:
+        """Return whether this is the loop's thread: it cannot wait for what it has to do itself."""
+        running = self._state.running
+        return running is not None and threading.get_ident() == running.thread.ident
 
     def release(self) -> None:
         """Give up the closed client's share. A later call fails with the client's own error."""
@@ -297,6 +316,9 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
             over, self._over = self._over, True
         if not over:
             work = self._end()
+            if self._lease.called_by_loop():  # the garbage collector destroys a generator that would close it
+                self._lease.begin(work)
+                return
             # The work may be what this function does: then its calls are cancelled, this one among them.
             self._lease.call(work if current_worker() is None else _beside(work))
 

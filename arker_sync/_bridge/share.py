@@ -60,8 +60,9 @@ class ClientShare:
             _open.discard(self)
         if running is None or running.generation is not loop.generation():
             return
-        if current_worker() is not None:
-            # A function of a fleet has closed the client: the fleet's caller waits for this function to end.
+        if current_worker() is not None or running.thread.ident == threading.get_ident():
+            # A function of a fleet has closed the client: the fleet's caller waits for this function to end. Or the
+            # garbage collector has, in the loop's thread, which cannot end itself.
             try:
                 threading.Thread(target=self._leave, args=(running,), name="arker-close", daemon=True).start()
                 return
@@ -74,15 +75,16 @@ class ClientShare:
         loop.leave(running)
 
     def _settle(self, running: Running) -> None:
-        tasks = [call.task for call in tuple(self.calls) if call.task is not None]
-        if tasks and running.thread.ident != threading.get_ident():
-            call = Call(_end_all(tasks), running)
+        calls = tuple(self.calls)
+        if calls and running.thread.ident != threading.get_ident():
+            call = Call(_end_all(calls), running)
             call.start()
             call.wait()
 
 
-async def _end_all(tasks: list[Any]) -> None:
-    """Wait for tasks to end, and cancel them after `_PATIENCE`."""
+async def _end_all(calls: tuple[Call[Any], ...]) -> None:
+    """Wait for the tasks of calls to end, and cancel them after `_PATIENCE`."""
+    tasks = [call.task for call in calls if call.task is not None]
     late = await hurry.wait(tasks, _PATIENCE)
     for task in late:
         task.cancel()

@@ -7,6 +7,7 @@ it runs in, handles the signal itself.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -38,7 +39,8 @@ def enter() -> bool:
     if threading.current_thread() is not threading.main_thread():
         return False  # only the main thread handles signals
     if not _watch.inside:
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        before = signal.getsignal(signal.SIGTERM)
+        if before is not signal.SIG_DFL and before is not _handle:
             return False
         signal.signal(signal.SIGTERM, _handle)
         _watch.terminated = False
@@ -47,15 +49,21 @@ def enter() -> bool:
 
 
 def leave(heeds: bool) -> None:
-    """Leave the block after all its clean-up."""
+    """Leave the block after all its clean-up, in any thread."""
     if not heeds or not _watch.inside:
         return
     _watch.inside -= 1
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may restore the signal's handler; ours does it when it is called
     if not _watch.inside and signal.getsignal(signal.SIGTERM) is _handle:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
+    if not _watch.inside and not _watch.terminated:  # the last block was left in another thread
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
     hurries = hurry.signalled()
     if _watch.terminated or hurries:
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from arker import ArkerError, Hooks
@@ -290,6 +291,58 @@ def multiprocessing_spawn() -> None:
         say(*pool.map(_use, ["one", "two"]))
         pool.close()
         pool.join()
+
+
+# --- ends in other threads --------------------------------------------------------------------------------------------
+
+
+def _left_by_a_thread() -> None:
+    ar = Arker()
+    ar.__enter__()
+    ar.list_vms()
+    thread = threading.Thread(target=ar.__exit__, args=(None, None, None))
+    thread.start()
+    thread.join()
+
+
+def left_by_a_thread() -> None:
+    """Leave the block of the main thread in another one, and end by a signal that nothing handles any more."""
+    _left_by_a_thread()
+    with Arker():
+        say("entered again")
+    say("handled", signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
+    _left_by_a_thread()
+    os.kill(os.getpid(), signal.SIGTERM)
+    say("not reached")
+
+
+class _Holder:
+    client: Arker
+    generator: Iterator[VM]
+    itself: object
+
+
+def destroyed_by_the_loop() -> None:
+    """Have the loop's thread collect a generator that is amid blocks, the client's own among them."""
+
+    def held(holder: _Holder) -> Iterator[VM]:
+        with Arker() as holder.client, holder.client.fork("ubuntu", name="held") as vm:
+            yield vm
+
+    gc.disable()
+    holder = _Holder()
+    holder.itself = holder
+    holder.generator = held(holder)
+    echo(next(holder.generator), "used")
+    running = holder.client._lease._state.running
+    assert running is not None
+    loop = running.loop
+    del holder, running
+    loop.call_soon_threadsafe(gc.collect)
+    while any("portal" in thread.name for thread in threading.enumerate()):
+        time.sleep(0.01)
+    with Arker() as ar:
+        say("VMs", len(ar.list_vms()))
 
 
 # --- event loops ------------------------------------------------------------------------------------------------------

@@ -102,6 +102,27 @@ def test_what_is_told_outside_of_every_call_comes_in_a_thread_of_its_own(lease: 
     assert told == [("at once", True), ("later", False)]
 
 
+@pytest.mark.parametrize("error", [SystemExit("the program's own"), KeyboardInterrupt()])
+def test_the_thread_for_callbacks_outlives_what_ends_a_thread(
+    caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    arrived = threading.Event()
+
+    def callback(value: str) -> None:
+        if value == "raise":
+            raise error
+        arrived.set()
+
+    deliver = relay("progress", callback)
+    deliver("raise")
+    deliver("go on")
+    assert arrived.wait(timeout=PATIENCE)
+    kind = type(error).__name__
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        f"a callback in a thread of its own raised {kind}"
+    ]
+
+
 def test_what_is_no_function_is_left_as_it_is() -> None:
     assert relay("progress", None) is None
     assert relay("progress", 7) == 7

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +15,7 @@ from arker import AsyncArker, ConfigurationError, FleetProgress, InvalidArgument
 from arker.emulator import Emulator
 from arker_sync import VM, Arker
 from arker_sync._bridge.callbacks import relay
-from arker_sync._bridge.lease import Lease
+from arker_sync._bridge.lease import BlockingIterator, Lease
 from tests.support.waiting import PATIENCE, block_until
 
 
@@ -24,6 +26,14 @@ def lease(emulator: Emulator) -> Iterator[Lease]:
     yield lease
     lease.call(client.aclose())
     lease.release()
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 class Source:
@@ -63,7 +73,7 @@ def test_another_thread_closes_it_amid_a_step(lease: Lease) -> None:
 
 def test_a_callback_of_a_step_closes_it(lease: Lease) -> None:
     source = Source(relay("progress", lambda _: items.close()))
-    items = lease.iterate(source.generator(), int)
+    items: BlockingIterator[int, int] = lease.iterate(source.generator(), int)
     assert within_bounds(lambda: list(items)) == [1]
     assert source.closed.is_set()
 
@@ -77,13 +87,13 @@ def test_a_callback_of_a_step_that_asks_for_an_item_gets_an_error(lease: Lease) 
         told.append(caught.value)
         items.close()
 
-    items = lease.iterate(Source(relay("progress", ask)).generator(), int)
+    items: BlockingIterator[int, int] = lease.iterate(Source(relay("progress", ask)).generator(), int)
     assert within_bounds(lambda: list(items)) == [1]
     assert len(told) == 1
 
 
 def test_the_outcomes_of_a_fleet_are_closed_by_its_callbacks_and_functions(blocking: Arker) -> None:
-    def late(vm: VM, item: int) -> int:
+    def late(vm: VM, item: int) -> int | None:
         return vm.run("sleep 60" if item else "true").exit_code
 
     with blocking.fork_many("ubuntu", 2) as fleet:
@@ -92,10 +102,10 @@ def test_the_outcomes_of_a_fleet_are_closed_by_its_callbacks_and_functions(block
             if progress.done:
                 by_callback.close()
 
-        by_callback = fleet.map(late, range(4), progress=stop)
+        by_callback: Any = fleet.map(late, range(4), progress=stop)
         assert len(within_bounds(lambda: list(by_callback))) <= 1
 
-        def found(vm: VM, item: int) -> int:
+        def found(vm: VM, item: int) -> int | None:
             if item == 0:
                 by_function.close()
             return vm.run("sleep 60").exit_code
@@ -103,6 +113,34 @@ def test_the_outcomes_of_a_fleet_are_closed_by_its_callbacks_and_functions(block
         by_function: Any = fleet.map(found, range(4))
         assert within_bounds(lambda: list(by_function)) == []
         assert [outcome.value for outcome in fleet.map(late, [0, 0])] == [0, 0]
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_a_generator_that_the_loop_s_thread_destroys_ends_its_blocks(blocking: Arker, lease: Lease) -> None:
+    source = Source()
+
+    def held(holder: list[object]) -> Iterator[str]:
+        with (
+            blocking.fork("ubuntu") as vm,
+            vm.open_session() as session,
+            contextlib.closing(lease.iterate(source.generator(), int)) as items,
+        ):
+            holder.append(items)
+            yield f"{session.id} {next(items)}"
+
+    def leave_it() -> None:
+        holder: list[object] = []
+        holder.append(held(holder))
+        next(cast("Iterator[str]", holder[0]))
+
+    leave_it()
+
+    async def collect() -> None:
+        gc.collect()
+
+    lease.call(collect())
+    assert source.closed.wait(timeout=PATIENCE)
+    block_until(lambda: not blocking.list_vms())
 
 
 def within_bounds(work: Callable[[], list[Any]]) -> list[Any]:

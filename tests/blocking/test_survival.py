@@ -84,6 +84,7 @@ def test_a_program_in_an_interpreter_of_its_own(emulator: Emulator, name: str, o
             "forked_amid_a_call",
             "ConfigurationError this process was forked in the middle of a call, .*\nstatus 0\n",
         ),
+        ("destroyed_by_the_loop", "VMs 0\n"),
         ("multiprocessing_fork", "parent\none two three four\n"),
         (
             "dropped in_a_running_loop many_clients",
@@ -109,6 +110,12 @@ def test_an_exception_deletes_the_vms_of_a_block(emulator: Emulator, blocking: A
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("LookupError: the program's own")
     assert names(blocking) == []
+
+
+def test_a_block_that_another_thread_leaves(emulator: Emulator) -> None:
+    done = run(emulator, "left_by_a_thread")
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+    assert done.stdout == "entered again\nhandled False\n"
 
 
 @pytest.mark.parametrize("name", ["interrupted_run", "interrupted_transfer", "terminated_run"])

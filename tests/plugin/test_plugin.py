@@ -122,6 +122,32 @@ def test_the_server_ends_with_the_run(run: Run, pytester: pytest.Pytester) -> No
     assert not Path("/proc", first).exists()
 
 
+def test_a_server_that_a_test_has_ended_is_followed_by_another(run: Run, pytester: pytest.Pytester) -> None:
+    run(
+        """
+        import os
+        import signal
+
+        import pytest
+
+        @pytest.mark.parametrize("end", ["nothing", "close", "kill", "nothing"])
+        def test_it(arker_sync, arker_emulator, end):
+            assert arker_sync.fork("ubuntu").run("echo hi").stdout_text == "hi\\n"
+            with open("pids", "a") as pids:
+                print(arker_emulator.pid, file=pids)
+            if end == "close":
+                arker_emulator.close()
+            elif end == "kill":
+                os.kill(arker_emulator.pid, signal.SIGKILL)
+        """,
+        conftest="",
+    ).assert_outcomes(passed=4)
+    first, again, second, third = (pytester.path / "pids").read_text().split()
+    assert first == again
+    assert len({first, second, third}) == 3
+    assert not any(Path("/proc", pid).exists() for pid in (first, second, third))
+
+
 def test_isolation_by_the_command_line_and_the_settings(run: Run, pytester: pytest.Pytester) -> None:
     tests = """
         def test_it(arker_emulator):
