@@ -67,6 +67,7 @@ class Http:
             identity["Accept-Encoding"] = "identity"  # a session of the caller's has a choice of its own
         self._anonymous_headers = identity
         of_api = CIMultiDict({"Authorization": Hidden(f"Bearer {settings.api_key}")}, **identity)
+        self._headers_of_api = of_api
         # A session of its own has them already, which is quicker than passing them with each request.
         self._headers: CIMultiDict[str] = CIMultiDict() if self._own else of_api
         self._headers_with_body = CIMultiDict(self._headers, **_JSON)
@@ -191,6 +192,11 @@ class Http:
             proxy = self._proxies_of_api[request.base_url] = self._proxy(url)
         if proxy is not None:
             options = {**options, "proxy": proxy}
+            if not request.anonymous:
+                # A session's own headers go to the proxy as well, and the key would be its user's.
+                session, given = self._sessions.bare(), headers
+                headers = CIMultiDict(self._headers_of_api)
+                headers.update(given)
         task = None if silences is None else asyncio.current_task()
         try:
             response = await session.request(request.method, url, data=body, headers=headers, **options)
