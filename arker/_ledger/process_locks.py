@@ -112,7 +112,7 @@ def enter(directory: Path) -> str:
 
 
 def renew(directory: Path) -> None:
-    """Make sure that this process is still known as an owner in a directory, whoever has removed files there.
+    """Make sure that this process is still known as an owner in a directory, even if its file there was removed.
 
     Raises:
         OSError: The lock cannot be taken.
