@@ -47,6 +47,45 @@ async def test_a_proxy_of_the_environment_is_used(server: ScriptedServer, monkey
         "http://api.example.test/api/v1/vms/v/runs",
     ]
     assert server.last.headers["Host"] == "api.example.test"
+    through = [dict(request.headers) for request in server.requests]
+    server.script(ok({"vm_id": "v"}), ok(completed()))
+    async with make_client(server) as client:
+        await client.get_vm("a/b")
+        await client.vm("v").run("true")
+    for headers, request in zip(through, server.requests[2:], strict=True):
+        assert headers.keys() == request.headers.keys()
+        assert headers["Authorization"] == f"Bearer {API_KEY}"
+
+
+async def test_a_proxy_that_makes_tunnels_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+    try:
+        async with AsyncArker(API_KEY, base_url="https://api.example.test", ledger=False, retry=False) as client:
+            vm = client.vm("v")
+            for call in (
+                client.get_vm("v"),
+                client.fork("ubuntu"),
+                vm.run("true"),
+                vm.run("x" * 3_000_000),
+                vm.delete(),
+            ):
+                with pytest.raises(NetworkError, match="proxy"):
+                    await call
+    finally:
+        await close_listener(listener)
+    assert len(heads) >= 5
+    for head in heads:
+        assert head.startswith(b"CONNECT api.example.test:443 HTTP/1.1\r\n")
+        assert b"authorization" not in head.lower()
+        assert API_KEY.encode() not in head
 
 
 async def test_a_proxy_is_used_for_objects_too(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +207,7 @@ async def test_a_certificate_that_is_not_trusted() -> None:
     port = listener.sockets[0].getsockname()[1]
     try:
         async with AsyncArker(API_KEY, base_url=f"https://127.0.0.1:{port}", retry=QUICK) as client:
-            with pytest.raises(NetworkError, match="certificate") as caught:
+            with pytest.raises(NetworkError, match="certificate.*SSL_CERT_FILE") as caught:
                 await client.fork("ubuntu")
     finally:
         listener.close()

@@ -10,8 +10,10 @@ import gc
 import json
 import logging
 import pickle
+import traceback
 from typing import Any
 
+import aiohttp
 import attrs
 import orjson
 import pytest
@@ -23,7 +25,7 @@ from arker.models import SyncReadPresignedResponse, Tunnel, Vm
 from tests.support.clients import make_client
 from tests.support.samples import FULL, completed, full
 from tests.support.secrets import API_KEY, DETECTOR, MARK, SIGNATURE, TUNNEL_TOKEN, Detector
-from tests.support.server import Drop, Reply, ScriptedServer, dropped, error, ok
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
 
 # --- the detector detects --------------------------------------------------------------------------------------------
 
@@ -142,6 +144,48 @@ def test_a_client_cannot_be_tricked_into_showing_its_key() -> None:
     assert MARK not in repr(settings)
     assert settings.api_key == API_KEY
     assert not attrs.fields_dict(type(settings))["api_key"].repr
+
+
+def with_locals(error: BaseException) -> str:
+    """Return a traceback as error trackers show it."""
+    return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"region": "no region"}, {"base_url": "ftp://h"}, {"retry": 3}, {"ledger": b"x"}, {"generation": "7"}]
+)
+def test_a_key_of_the_environment_is_no_local_variable(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARKER_API_KEY", API_KEY)
+    with pytest.raises(ArkerError) as caught:
+        AsyncArker(**wrong)
+    shown = with_locals(caught.value)
+    assert "load_settings" in shown
+    assert MARK not in shown
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+@pytest.mark.anyio
+async def test_a_key_is_no_local_variable_of_what_is_cancelled(server: ScriptedServer, is_own: bool) -> None:
+    arrived = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def answer(_: Recorded) -> Reply:
+        loop.call_soon_threadsafe(arrived.set)
+        return ok({"vm_id": "v"}, delay=60.0)
+
+    server.answer(answer)
+    async with (
+        aiohttp.ClientSession() as session,
+        make_client(server, session=None if is_own else session) as client,
+    ):
+        task = asyncio.ensure_future(client.get_vm("v"))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+    shown = with_locals(caught.value)
+    assert "Authorization" in shown
+    assert MARK not in shown
 
 
 async def failing(server: ScriptedServer, reply: Reply) -> ArkerError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from arker._basics.hidden import Hidden
 from arker._config.environment import Environment
 from arker.errors import ConfigurationError, InvalidArgumentError
 
@@ -26,7 +27,8 @@ def api_key_of(given: object, env: Environment) -> str:
         )
     if not isinstance(value, str):
         raise InvalidArgumentError("api_key", "…", f"expected a string, got {type(value).__name__}")
-    key = value.strip()
+    key = Hidden(value.strip())
+    del value
     if not key:
         raise ConfigurationError("an API key is required: api_key is empty")
     if not all("!" <= char <= "~" for char in key):

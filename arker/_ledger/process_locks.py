@@ -68,6 +68,16 @@ class _Held:
     descriptor: int
     holders: int = 1
 
+    def renew(self) -> None:
+        """Make the file anew if it was removed: without it, other processes would take this one for dead."""
+        try:
+            if os.path.samestat(os.stat(self.path), os.fstat(self.descriptor)):
+                return
+        except FileNotFoundError:
+            pass
+        before, self.descriptor = self.descriptor, _locked(self.path, os.O_CREAT)
+        os.close(before)
+
     def release(self) -> None:
         # An owner without a file is as dead as one whose file is not locked.
         with contextlib.suppress(OSError):
@@ -99,6 +109,18 @@ def enter(directory: Path) -> str:
         else:
             held.holders += 1
         return held.owner
+
+
+def renew(directory: Path) -> None:
+    """Make sure that this process is still known as an owner in a directory, even if its file there was removed.
+
+    Raises:
+        OSError: The lock cannot be taken.
+    """
+    with _process.guard:
+        held = _process.held.get(directory)
+        if held is not None and sys.platform != "win32":  # which removes no open files
+            held.renew()
 
 
 def leave(directory: Path) -> None:
@@ -139,17 +161,27 @@ def sweep(directory: Path, wanted: Collection[str]) -> None:
 
 
 def _take(owners: Path) -> _Held:
-    owners.mkdir(mode=0o700, exist_ok=True)
     # A sweep may remove the file before it is locked. Then another one is made.
     for _ in range(10):
         owner = os.urandom(8).hex()
         path = _file(owners, owner)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE)
-        if lock(descriptor) and (sys.platform == "win32" or os.fstat(descriptor).st_nlink):
+        try:
+            descriptor = _locked(path, os.O_CREAT | os.O_EXCL)
+        except BlockingIOError:
+            path.unlink(missing_ok=True)
+        else:
             return _Held(owner, path, descriptor)
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
     raise OSError(f"no file in {owners} can be locked")
+
+
+def _locked(path: Path, flags: int) -> int:
+    """Return the descriptor of an owner's file, locked; raises `BlockingIOError` if it cannot be locked."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | flags, _PRIVATE)
+    if lock(descriptor) and (sys.platform == "win32" or os.fstat(descriptor).st_nlink):
+        return descriptor
+    os.close(descriptor)
+    raise BlockingIOError(f"{path} cannot be locked")
 
 
 def _file(owners: Path, owner: str) -> Path:

@@ -112,6 +112,14 @@ class Store:
                     raise
                 _set_aside(path, error)
                 self._connection = _connect(path)
+        self._file = os.stat(path)
+
+    def is_in_place(self) -> bool:
+        """Return whether the path still leads to the open file, which may have been removed or set aside."""
+        try:
+            return os.path.samestat(self._file, os.stat(self.path))
+        except OSError:
+            return False
 
     def apply(self, operations: Iterable[Operation], identity: Callable[[], Identity]) -> None:
         """Apply all the operations, or none.

@@ -254,7 +254,10 @@ class Writer:
 
         for attempt in (1, 2):
             try:
-                self._open_store().apply(operations, self._identity)
+                opened = self._open_store()
+                if self._owner is not None:
+                    process_locks.renew(self.path.parent)
+                opened.apply(operations, self._identity)
                 return
             except Exception as error:
                 self._close_store()
@@ -263,6 +266,8 @@ class Writer:
                 store.set_damaged_aside(self.path, error)
 
     def _open_store(self) -> Store:
+        if self._store is not None and not self._store.is_in_place():
+            self._close_store()
         if self._store is None:
             from arker._ledger.store import Store  # `_commit` has loaded it
 

@@ -48,7 +48,7 @@ def _forms(key: str) -> set[str]:
         quote(key),
         quote_plus(key),
         key.replace("\\", "\\\\").replace('"', '\\"'),  # JSON
-        repr(key)[1:-1],
+        repr(str(key))[1:-1],  # of the text, which a `Hidden` does not show
         html,
         html.replace('"', "&quot;").replace("'", "&#x27;"),
         html.replace('"', "&#34;").replace("'", "&#39;"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -16,6 +18,7 @@ from arker._ledger import store, writer
 from arker._ledger.ledger import Ledger
 from arker._ledger.store import FILE_NAME
 from tests.ledger.support import HOST, fork_request, listing, select, write_down
+from tests.support import forked
 from tests.support.secrets import API_KEY
 from tests.support.waiting import until
 
@@ -115,6 +118,43 @@ async def test_damage_during_the_work(tmp_path: Path, caplog: pytest.LogCaptureF
     assert select(path) == ["vm-later"]
     assert len(listing(tmp_path, f"{FILE_NAME}.damaged-*")) == 1
     assert len(warnings_in(caplog)) == 1
+    await ledger.aclose(release=True)
+
+
+OWNER = """
+import sys
+from pathlib import Path
+from arker._ledger import process_locks
+print(process_locks.lives(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("removed", ["everything", "owners", "locks"])
+async def test_a_program_whose_files_are_removed_goes_on_as_their_owner(tmp_path: Path, removed: str) -> None:
+    directory = tmp_path / "state"
+    ledger = Ledger(directory / FILE_NAME, API_KEY)
+    await write_down(ledger, "vm-1")
+    if removed == "locks":
+        for file in listing(directory / "owners"):
+            file.unlink()
+    else:
+        shutil.rmtree(directory if removed == "everything" else directory / "owners")
+    await write_down(ledger, "vm-2")
+    assert select(ledger.path) == (["vm-2"] if removed == "everything" else ["vm-1", "vm-2"])
+    (owner,) = set(select(ledger.path, "owner"))
+    # A `reap` elsewhere would delete VMs that are in use.
+    assert forked.run("code", OWNER, str(directory), owner, env=os.environ, timeout=300).stdout == "True\n"
+    await ledger.aclose(release=True)
+    assert listing(directory / "owners") == []
+
+
+async def test_a_file_that_another_program_has_set_aside_is_not_written_any_more(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / FILE_NAME, API_KEY)
+    await write_down(ledger, "vm-1")
+    for path in listing(tmp_path, f"{FILE_NAME}*"):
+        path.rename(path.with_name(f"aside-{path.name}"))
+    await write_down(ledger, "vm-2")
+    assert select(ledger.path) == ["vm-2"]
     await ledger.aclose(release=True)
 
 

@@ -13,6 +13,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from arker._basics.hidden import Hidden
 from arker._basics.version import version
 from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, Response
 from arker._transport.http.callers import CallersSession
@@ -65,7 +66,8 @@ class Http:
         if self._own:
             identity["Accept-Encoding"] = "identity"  # a session of the caller's has a choice of its own
         self._anonymous_headers = identity
-        of_api = CIMultiDict({"Authorization": f"Bearer {settings.api_key}"}, **identity)
+        of_api = CIMultiDict({"Authorization": Hidden(f"Bearer {settings.api_key}")}, **identity)
+        self._headers_of_api = of_api
         # A session of its own has them already, which is quicker than passing them with each request.
         self._headers: CIMultiDict[str] = CIMultiDict() if self._own else of_api
         self._headers_with_body = CIMultiDict(self._headers, **_JSON)
@@ -195,6 +197,11 @@ class Http:
             proxy = self._proxies_of_api[request.base_url] = self._proxy(url)
         if proxy is not None:
             options = {**options, "proxy": proxy}
+            if not request.anonymous:
+                # A session's own headers go to the proxy as well, and the key would be its user's.
+                session, given = self._sessions.bare(), headers
+                headers = CIMultiDict(self._headers_of_api)
+                headers.update(given)
         task = None if silences is None else asyncio.current_task()
         try:
             response = await session.request(request.method, url, data=body, headers=headers, **options)

@@ -38,7 +38,8 @@ def explain(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
         return ExchangeFailedError(f"the proxy does not get to {where}: HTTP {error.status}", delivered=False)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         # Not every version of aiohttp gives this one an `os_error`.
-        return ExchangeFailedError(f"cannot trust {where}: {error.certificate_error}", delivered=False)
+        hint = "SSL_CERT_FILE may name a file with an authority of your own"
+        return ExchangeFailedError(f"cannot trust {where}: {error.certificate_error}; {hint}", delivered=False)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         proxy = f"{error.host}:{error.port}"
         return ExchangeFailedError(f"cannot connect to the proxy {proxy}: {_said(error)}", delivered=False)
