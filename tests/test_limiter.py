@@ -139,6 +139,20 @@ async def test_retry_after_holds_back_no_deletion(server: ScriptedServer) -> Non
         await asyncio.wait(held)
 
 
+async def test_deletions_that_a_server_refuses_in_that_time_close_the_window_no_further(server: ScriptedServer) -> None:
+    server.answer(lambda _: error("rate_limited", status=429, Retry_After="60"))
+    async with make_client(server, retry=False) as client:
+        window = client._transport.limiter.window  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(RateLimitedError):
+            await client.get_vm("v")
+        before = window.places, window.spacing
+        for _ in range(3):
+            with pytest.raises(RateLimitedError):
+                await client.vm("v").delete()
+        assert len(server.requests) == 4
+        assert (window.places, window.spacing) == before
+
+
 async def test_deletions_come_one_after_another_where_the_server_takes_one_at_a_time() -> None:
     limiter = Limiter(Window(1))
     assert limiter.try_enter(False)

@@ -185,6 +185,37 @@ def test_nothing_goes_before_the_moment_that_the_server_named() -> None:
     assert window.opens_at == 5.5
 
 
+def test_deletions_that_are_refused_in_the_time_of_a_retry_after_close_it_no_further() -> None:
+    window = Window(512)
+    window.refused(3.0, in_flight=10, retry_after=60.0)
+    sent, pauses = 3.5, list[float]()
+    for _ in range(8):
+        window.sent(sent)
+        window.refused(sent + 0.01, in_flight=0, retry_after=None, deletion_sent=sent)
+        pauses.append(window.opens_to_deletions_at - sent - 0.01)
+        sent = window.opens_to_deletions_at
+    assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, SLOWEST, SLOWEST])  # ever more rarely
+    assert (window.places, window.spacing, window.opens_at) == (10, 0.0, 63.0)
+    window.refused(62.0, in_flight=0, retry_after=None, deletion_sent=61.5)
+    assert window.opens_to_deletions_at == window.opens_at  # what waits for both is not kept longer
+    window.refused(64.0, in_flight=5, retry_after=60.0, deletion_sent=63.5)  # this one came when all could
+    assert window.places == 5
+    window.sent(64.5)
+    window.refused(65.0, in_flight=0, retry_after=None, deletion_sent=64.5)
+    assert window.opens_to_deletions_at == pytest.approx(65.05)  # another time begins anew
+
+
+def test_deletions_that_were_refused_together_are_one_reason_for_a_pause() -> None:
+    window = Window(512)
+    window.refused(3.0, in_flight=10, retry_after=60.0)
+    for _ in range(10):
+        window.sent(4.0)
+    for others in range(9, -1, -1):
+        window.refused(4.01, in_flight=others, retry_after=None, deletion_sent=4.0)
+    assert window.opens_to_deletions_at == pytest.approx(4.06)
+    assert window.places == 10
+
+
 def test_when_even_one_at_a_time_is_too_much_they_are_spaced() -> None:
     window = Window(512)
     spacings: list[float] = []

@@ -143,14 +143,16 @@ class Attempt:
         return without_query(self.presigned_url)
 
 
-def judge(raised: BaseException, limiter: Limiter | Unlimited, waits: bool) -> tuple[Failure, ArkerError] | None:
+def judge(
+    raised: BaseException, limiter: Limiter | Unlimited, waits: bool, deletion_sent: float | None
+) -> tuple[Failure, ArkerError] | None:
     """Return how an attempt failed and its error, or None if it was cancelled.
 
-    Its place goes back to the limiter.
+    Its place goes back to the limiter. ``deletion_sent`` is when the attempt began, if it is one of a deletion.
     """
     if isinstance(raised, ApiError):
         if is_overload(raised.status, raised.code, raised.message):
-            limiter.refused(waits, retry_after=raised.retry_after)
+            limiter.refused(waits, retry_after=raised.retry_after, deletion_sent=deletion_sent)
         else:
             limiter.answered(waits)
         return _classify(raised), raised

@@ -160,15 +160,21 @@ class Limiter:
             if self._quick or self._slow:
                 self._pump(now)
 
-    def refused(self, waits: bool, *, retry_after: float | None) -> None:
-        """Give a place back after an answer that reports overload."""
+    def refused(self, waits: bool, *, retry_after: float | None, deletion_sent: float | None = None) -> None:
+        """Give a place back after an answer that reports overload.
+
+        Args:
+            waits: Whether the request waits for work of unknown length.
+            retry_after: Seconds that the server asked to wait, if it did.
+            deletion_sent: When the request was sent, if it is a deletion.
+        """
         with self._lock:
             self._release(waits)
             now = clock.now()
             # A request with a long delay is not repeated; others may get another answer.
             if retry_after is not None and retry_after > MAX_RETRY_AFTER:
                 retry_after = None
-            self.window.refused(now, in_flight=self._in_flight, retry_after=retry_after)
+            self.window.refused(now, in_flight=self._in_flight, retry_after=retry_after, deletion_sent=deletion_sent)
             self._pump()
             self._watch()
 
@@ -311,7 +317,7 @@ class Unlimited:
     def answered(self, waits: bool) -> None:
         return None
 
-    def refused(self, waits: bool, *, retry_after: float | None) -> None:
+    def refused(self, waits: bool, *, retry_after: float | None, deletion_sent: float | None = None) -> None:
         return None
 
 

@@ -241,7 +241,7 @@ class Transport:
                 try:
                     result: T = attempt.conclude(await once())
                 except BaseException as raised:
-                    judged = judge(raised, limiter, waits)
+                    judged = judge(raised, limiter, waits, started if deletes else None)
                     if judged is None:
                         if watch is not None:
                             watch.end(cancelled=True)

@@ -62,7 +62,8 @@ class Window:
         spacing: Seconds between two requests, when even one at a time is too much.
         opens_at: Nothing may be sent before this moment, except deletions.
         opens_to_deletions_at: No deletion may be sent before this moment. A time for which the server asked to wait
-            does not count: a VM whose block ends would stay for want of a request that only relieves the server.
+            does not count: a VM whose block ends would stay for want of a request that only relieves the server. Where
+            the server refuses deletions as well, they are tried ever more rarely until that time is over.
     """
 
     def __init__(self, ceiling: int, *, size: float = INITIAL) -> None:
@@ -70,6 +71,10 @@ class Window:
         self._resize(size)
         self.spacing = 0.0
         self.opens_at = self.opens_to_deletions_at = -math.inf
+        # For this time the server has asked to wait.
+        self._asked_at = self._asked_until = -math.inf
+        self._pause = 0.0  # between deletions in that time
+        self._paused_until = -math.inf
         # Requests in flight when the server last refused one; infinity while it has refused none.
         self._limit = math.inf
         self._patience = PATIENCE
@@ -138,16 +143,30 @@ class Window:
         elif now >= self._quiet_since + self._patience:
             self._grow(1.0 / self.size)  # by one in the time in which all of them are answered once
 
-    def refused(self, now: float, *, in_flight: int, retry_after: float | None) -> None:
+    def refused(
+        self, now: float, *, in_flight: int, retry_after: float | None, deletion_sent: float | None = None
+    ) -> None:
         """Note a refusal because of overload.
 
         Args:
             now: The time.
             in_flight: The number of other requests in flight.
             retry_after: Seconds that the server asked to wait, if it did.
+            deletion_sent: When the request was sent, if it is a deletion.
         """
+        nevertheless = deletion_sent is not None and self._asked_at < deletion_sent < self._asked_until
         if retry_after is not None:
+            if now >= self._asked_until:
+                self._asked_at, self._pause = now, 0.0
+            self._asked_until = max(self._asked_until, now + retry_after)
             self.opens_at = max(self.opens_at, now + retry_after)
+        if nevertheless:
+            # It was sent although the server had asked to wait, so it tells nothing about how much the server takes.
+            if deletion_sent >= self._paused_until:  # else it was under way with one that was refused
+                self._pause = min(SLOWEST, max(_FASTEST, self._pause * 2))
+            self._paused_until = min(self.opens_at, now + self._pause)
+            self.opens_to_deletions_at = max(self.opens_to_deletions_at, self._paused_until)
+            return
         if in_flight == 0:
             self.spacing = min(SLOWEST, max(_FASTEST, self.spacing * 2))
             self._space(now)
