@@ -323,6 +323,16 @@ async def test_output_that_changes(server: ScriptedServer, run: AsyncRun, later:
     assert (changed.operation, changed.vm_id, changed.run_id) == ("run.output", "vm-1", "run-1")
 
 
+async def test_output_that_is_lost_with_a_run_that_failed(server: ScriptedServer, run: AsyncRun) -> None:
+    reason = "the embedded backend ended while the command was running"
+    server.script(ok(run_json(b"abc")), ok(run_json(b"", state="failed", fail_reason=reason)))
+    chunks = run.output()
+    assert (await chunks.__anext__()).data == b"abc"
+    with pytest.raises(OutputChangedError, match=f"has become shorter; the run has failed: {reason}"):
+        await chunks.__anext__()
+    assert run.fail_reason == reason
+
+
 async def test_after_a_lost_connection_it_goes_on_where_it_was(server: ScriptedServer, run: AsyncRun) -> None:
     chunks = run.output()
     server.script(ok(run_json(b"abc")), *[dropped(Drop.MID_BODY)] * 4)
