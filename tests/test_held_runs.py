@@ -492,6 +492,19 @@ async def test_no_signal_goes_to_another_run(server: ScriptedServer, run: AsyncR
     assert {request.method for request in server.requests} == {"GET"}
 
 
+@pytest.mark.parametrize("refusal", [NO_SUCH_RUN, error("conflict", "nothing runs", status=409)])
+async def test_a_signal_to_a_run_that_ends_meanwhile(server: ScriptedServer, run: AsyncRun, refusal: Reply) -> None:
+    """A session that runs nothing refuses a signal as what was not found (generation 1) or as a conflict (0.5)."""
+    server.script(listed(run_json()), refusal, NOTHING)
+    with pytest.raises(ConflictError, match="the run run-1 has ended: no signal was sent") as caught:
+        await run.signal("INT")
+    assert (caught.value.operation, caught.value.run_id) == ("run.signal", "run-1")
+    server.script(listed(run_json()), refusal, listed(run_json()))
+    with pytest.raises((ConflictError, NotFoundError)) as refused:
+        await run.signal("INT")
+    assert refused.value.status in (404, 409)  # the server's own word
+
+
 async def test_what_an_id_may_hold(server: ScriptedServer, vm: AsyncVM) -> None:
     def refuse(_: Recorded) -> Reply:
         return error("forbidden", status=403)
