@@ -19,7 +19,7 @@ from arker._runs.output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._runs.poll import Planner, has_ended
 from arker._tasks import clock
 from arker._transport.attempts import deadline_scope
-from arker.errors import ConfigurationError, ConflictError, RunNotFinishedError
+from arker.errors import ConfigurationError, ConflictError, NotFoundError, RunNotFinishedError
 from arker.models import CompletedRunResult, RunRequest, RunSummary
 from arker.models import _checks as check_values
 
@@ -308,7 +308,14 @@ class AsyncRun:
             if self._follower.first_of_session != self.run_id:
                 raise self._conflict("waits for another run of its session")
             request = RunRequest(command="", signal=name, session_id=self._follower.data.session_id)
-            await self._follower.place.send(run_calls.run(self._follower.place, request, new_idempotency_key()))
+            call = run_calls.run(self._follower.place, request, new_idempotency_key())
+            try:
+                await self._follower.place.send(call)
+            except (ConflictError, NotFoundError):
+                # The session runs nothing: the run may have ended since it was asked for.
+                if await self._follower.ask_whether_ended():
+                    raise self._conflict("has ended") from None
+                raise
 
     def _conflict(self, why: str, effect: str = "no signal was sent") -> ConflictError:
         run_id = self._follower.place.redact(self.run_id)

@@ -323,6 +323,16 @@ async def test_output_that_changes(server: ScriptedServer, run: AsyncRun, later:
     assert (changed.operation, changed.vm_id, changed.run_id) == ("run.output", "vm-1", "run-1")
 
 
+async def test_output_that_is_lost_with_a_run_that_failed(server: ScriptedServer, run: AsyncRun) -> None:
+    reason = "the embedded backend ended while the command was running"
+    server.script(ok(run_json(b"abc")), ok(run_json(b"", state="failed", fail_reason=reason)))
+    chunks = run.output()
+    assert (await chunks.__anext__()).data == b"abc"
+    with pytest.raises(OutputChangedError, match=f"has become shorter; the run has failed: {reason}"):
+        await chunks.__anext__()
+    assert run.fail_reason == reason
+
+
 async def test_after_a_lost_connection_it_goes_on_where_it_was(server: ScriptedServer, run: AsyncRun) -> None:
     chunks = run.output()
     server.script(ok(run_json(b"abc")), *[dropped(Drop.MID_BODY)] * 4)
@@ -480,6 +490,19 @@ async def test_no_signal_goes_to_another_run(server: ScriptedServer, run: AsyncR
     with pytest.raises(ConflictError, match="has ended"):
         await run.signal("INT")
     assert {request.method for request in server.requests} == {"GET"}
+
+
+@pytest.mark.parametrize("refusal", [NO_SUCH_RUN, error("conflict", "nothing runs", status=409)])
+async def test_a_signal_to_a_run_that_ends_meanwhile(server: ScriptedServer, run: AsyncRun, refusal: Reply) -> None:
+    """A session that runs nothing refuses a signal as what was not found (generation 1) or as a conflict (0.5)."""
+    server.script(listed(run_json()), refusal, NOTHING)
+    with pytest.raises(ConflictError, match="the run run-1 has ended: no signal was sent") as caught:
+        await run.signal("INT")
+    assert (caught.value.operation, caught.value.run_id) == ("run.signal", "run-1")
+    server.script(listed(run_json()), refusal, listed(run_json()))
+    with pytest.raises((ConflictError, NotFoundError)) as refused:
+        await run.signal("INT")
+    assert refused.value.status in (404, 409)  # the server's own word
 
 
 async def test_what_an_id_may_hold(server: ScriptedServer, vm: AsyncVM) -> None:

@@ -250,6 +250,17 @@ async def test_a_request(server: ScriptedServer, vm: AsyncVM) -> None:
     assert (server.last.method, server.last.target) == ("GET", "/")
 
 
+async def test_a_large_body(server: ScriptedServer, vm: AsyncVM) -> None:
+    held = await opened(server, vm)
+    body = bytes(range(256)) * 4096 * 3 + b"the end"
+    server.script(ok())
+    assert (await held.request("PUT", "/large", body=memoryview(body))).status == 200
+    request = server.last
+    assert request.headers["Content-Length"] == str(len(body))
+    assert "Transfer-Encoding" not in request.headers
+    assert request.body == body
+
+
 async def test_below_a_tunnel_s_own_path(server: ScriptedServer, vm: AsyncVM) -> None:
     held = await opened(server, vm, url=f"{server.url}/t/tk-1/?ignored#too")
     for path, target in [

@@ -125,6 +125,14 @@ async def test_an_upload_of_a_slow_file_that_is_cancelled_does_not_stop_the_loop
         assert uploading.cancelled()
 
 
+async def test_a_large_request_through_a_tunnel_that_is_not_taken_ends(deaf: str, server: ScriptedServer) -> None:
+    server.script(ok({"vm_id": "v", "port": 80, "state": "open", "url": deaf, "tunnel_key": "tk"}))
+    async with make_client(server, retry=False, timeout=HttpTimeouts(idle=0.2)) as client:
+        tunnel = await client.vm("v").tunnel(80).open()
+        with pytest.raises(NetworkTimeoutError, match=r"no progress for 0\.2 s"):
+            await tunnel.request("POST", body=bytes(CHUNK_SIZE * 2))
+
+
 async def test_waiting_for_a_connection_is_no_stall(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
 

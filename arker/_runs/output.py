@@ -132,7 +132,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
         outputs = ((run.stdout, run.stdout_encoding), (run.stderr, run.stderr_encoding))
         # Both before either is handed out: after an error, nothing must be missing.
         for position, (data, encoding) in zip(self._positions, outputs, strict=True):
-            position.compare(data if ended else _settled(data, encoding), run.retry_count, self._progress)
+            position.compare(data if ended else _settled(data, encoding), run, self._progress)
         for position, (data, encoding) in zip(self._positions, outputs, strict=True):
             fresh = position.advance(data if ended else _settled(data, encoding))
             if fresh:
@@ -156,16 +156,19 @@ class _Position:
     _digest: bytes | None = None
     _hash: blake2b | None = field(default=None, init=False)
 
-    def compare(self, data: bytes, retries: int, progress: Progress) -> None:
+    def compare(self, data: bytes, run: Run, progress: Progress) -> None:
         """Raise `OutputChangedError` unless the stream begins with the bytes that were handed out."""
         self._hash = blake2b(memoryview(data)[: self.size])
         if len(data) >= self.size and self._digest in (None, self._hash.digest()):
             return
         what = "has become shorter" if len(data) < self.size else "is not the same any more"
-        again = f"; the platform has taken up the run {retries} times" if retries else ""
+        why = f"; the platform has taken up the run {run.retry_count} times" if run.retry_count else ""
+        if run.state == "failed" and run.fail_reason is not None:
+            # What the server had of its output may have gone with what it failed by.
+            why += f"; the run has failed: {progress.redact(run.fail_reason)}"
         raise progress.complete(
             OutputChangedError(
-                f"the run's {self.stream}, of which {self.size} bytes were handed out, {what}{again}",
+                f"the run's {self.stream}, of which {self.size} bytes were handed out, {what}{why}",
                 stream=self.stream,
                 handed_out=self.size,
             )

@@ -77,7 +77,7 @@ class RunNotFinishedError(ArkerError):
 class OutputChangedError(ArkerError):
     """A run's output no longer begins with what was returned before.
 
-    This happens after the platform has resumed the run (durable VMs).
+    This happens after the platform has resumed the run (durable VMs), or if the output of a failed run is lost.
 
     Attributes:
         stream: ``stdout`` or ``stderr``.

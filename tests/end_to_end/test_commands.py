@@ -24,7 +24,9 @@ from arker import (
     DeadlineExceededError,
     InvalidArgumentError,
     LocalFileError,
+    NetworkError,
     RunFailedError,
+    UnavailableError,
     WorkingDirectoryError,
 )
 from arker.emulator import Emulator
@@ -313,6 +315,32 @@ async def test_input_that_comes_later(vm: AsyncVM) -> None:
     with pytest.raises(ConflictError, match="has ended"):
         await run.write("more")
     await run.close_stdin()
+    assert (await vm.run(LEFT)).stdout == NOTHING
+    assert len((await vm.list_sessions()).sessions) == 1
+
+
+@pytest.mark.parametrize("much", [b"", LARGE[:20_000]])
+async def test_input_after_a_write_that_has_failed(vm: AsyncVM, emulator: Emulator, much: bytes) -> None:
+    async with AsyncArker(**emulator.client_options, retry=False) as client:
+        run = await client.vm(vm.vm_id).start("cat", stdin=True)
+        await run.write("one ")
+        # It reaches the command, and nobody learns of that.
+        with emulator.faults.close(operation="run", moment="after"), pytest.raises(NetworkError):
+            await run.write("two ")
+        read = b""
+        async for chunk in run.output():
+            read += chunk.data
+            if read == b"one two ":
+                break
+        await run.write(much + b"three")
+        with emulator.faults.error(operation="run", status=503), pytest.raises(UnavailableError):
+            await run.write("four")
+        with emulator.faults.error(operation="run", status=503), pytest.raises(UnavailableError):
+            await run.close_stdin()
+        with pytest.raises(ConflictError, match="closed"):
+            await run.write("more")
+        await run.close_stdin()
+        assert (await run.wait(deadline=PATIENCE)).stdout == b"one two " + much + b"three"
     assert (await vm.run(LEFT)).stdout == NOTHING
     assert len((await vm.list_sessions()).sessions) == 1
 

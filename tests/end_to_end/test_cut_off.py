@@ -42,9 +42,12 @@ async def test_input_after_a_write_that_was_cut_off_and_had_arrived(vm: AsyncVM,
     first, second, third = (letter * size for letter in (b"1", b"2", b"3"))
     run = await vm.start("cat | tee got", stdin=True)
     await run.write(first)
-    with emulator.faults.stall(processed=True, operation="run") as fault:
-        await cut(run.write(second), fault)
+    with emulator.faults.stall(processed=True, operation="run"):
+        writing = asyncio.ensure_future(run.write(second))
         await content(vm, "got", 2 * size)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
     await run.write(third)
     await run.close_stdin()
     assert (await run.wait()).stdout == first + second + third
@@ -151,8 +154,13 @@ async def test_what_may_have_been_sent_is_not_sent_again(
 async def test_a_file_that_is_written_anew_is_sent_again(vm: AsyncVM, emulator: Emulator) -> None:
     async with vm.files.open("log", "w") as file:
         await file.write("a line\n")
-        with emulator.faults.stall(processed=True, operation="sync") as fault:
-            await cut(file.flush(), fault)
+        with emulator.faults.stall(processed=True, operation="sync"):
+            flushing = asyncio.ensure_future(file.flush())
+            while not await vm.files.exists("log"):
+                await asyncio.sleep(0.01)
+            flushing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await flushing
         await file.write("another\n")
     assert await vm.sync("log") == b"a line\nanother\n"
 

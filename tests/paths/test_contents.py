@@ -7,6 +7,7 @@ import errno
 import os
 import random
 from collections.abc import Awaitable
+from functools import partial
 from typing import Final
 
 import anyio
@@ -21,6 +22,7 @@ from arker import (
     InvalidArgumentError,
     NetworkError,
     RemoteFileError,
+    UnavailableError,
 )
 from arker.emulator import Emulator
 from tests.support.waiting import PATIENCE
@@ -330,6 +332,35 @@ async def test_an_open_file_is_read_from_any_position(vm: AsyncVM) -> None:
     assert file.closed
     with pytest.raises(ConfigurationError, match="not open"):
         await file.read()
+
+
+@pytest.mark.parametrize("mode", ["r", "rb"])
+async def test_a_call_that_fails_loses_nothing_of_an_open_file(emulator: Emulator, vm: AsyncVM, mode: str) -> None:
+    data = b"first\n" + b"x" * (CHUNK_SIZE + 2_000_000) + b"\nlast"
+    await vm.files.write_bytes("/tmp/file", data)
+    async with vm.files.open("/tmp/file", mode) as file:
+        whole = data if mode == "rb" else data.decode()
+        read = await file.readline()
+        assert read == whole[:6]
+        for call in (file.readline, file.readlines, partial(file.read, 3_000_000), file.read):
+            fault = emulator.faults.error(operation="presigned_get", status=503, times=None, retry_after=0.01)
+            with fault, pytest.raises(UnavailableError):
+                await call()
+        read += await file.readline()
+        assert read == whole[: -len("last")]
+        assert read + await file.read() == whole
+
+
+async def test_a_write_that_is_cancelled_loses_nothing_of_those_before(vm: AsyncVM) -> None:
+    async with vm.files.open("/tmp/file", "wb") as file:
+        await file.write(DATA[:CHUNK_SIZE])
+        writing = asyncio.create_task(file.write(b"x" * CHUNK_SIZE))
+        await asyncio.sleep(0)  # it has begun to move to the disk what has been written
+        assert not writing.done()
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await file.write(b"end")
+    assert await vm.files.read_bytes("/tmp/file") == DATA[:CHUNK_SIZE] + b"x" * CHUNK_SIZE + b"end"
 
 
 async def test_lines_are_those_of_the_file(vm: AsyncVM) -> None:

@@ -21,6 +21,7 @@ from arker import (
     NetworkError,
     NotFoundError,
     TransferProgress,
+    UnavailableError,
 )
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer
 from tests.transfers.support import Store
@@ -291,6 +292,31 @@ async def test_a_stream_goes_on_after_failures(store: Store, vm: AsyncVM) -> Non
     async with vm.open_read("/f") as stream:
         assert b"".join([chunk async for chunk in stream]) == DATA
     assert not kinds
+
+
+async def test_a_call_that_fails_amid_a_stream_loses_nothing(store: Store, vm: AsyncVM) -> None:
+    cut: list[bool] = []
+
+    def disturb(request: Recorded) -> Reply | None:
+        if request.method != "GET":
+            return None
+        if cut:
+            return Reply(status=503)
+        cut.append(True)
+        store.disturb = None
+        reply = store.answer(request)
+        store.disturb = disturb
+        return Reply(status=reply.status, headers=reply.headers, body=reply.body, drop=Drop.MID_BODY)
+
+    async with vm.open_read("/f") as stream:
+        store.disturb = disturb
+        with pytest.raises(UnavailableError):
+            await stream.read()
+        assert stream.position == 0
+        store.disturb = None
+        assert await stream.read(3) == DATA[:3]
+        assert await stream.read() == DATA[3:]
+        assert stream.position == len(DATA)
 
 
 async def test_a_stream_that_is_left_early(store: Store, vm: AsyncVM) -> None:

@@ -317,13 +317,24 @@ class Http:
         ``base_url`` is the API that the tunnel's URL came from.
         """
         url = tunnelled(tunnel_url, path, base_url, self._insecure_hosts)
+        sent = CIMultiDict({"User-Agent": user_agent()}, **headers)
+        if body is None or len(body) <= SLICE:
+            return await self._send_through_tunnel(method, url, sent, body)
+        sent.setdefault("Content-Length", str(len(body)))
+        with BoundedProgress(self._idle) as watched:
+            pieces = watched(Slices(body), wait_afterwards=True)
+            return await self._send_through_tunnel(method, url, sent, pieces)
+
+    async def _send_through_tunnel(
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | AsyncIterator[Piece] | None
+    ) -> Response:
         session = self._sessions.bare()
         try:
             async with session.request(
                 method,
                 url,
                 data=body,
-                headers=CIMultiDict({"User-Agent": user_agent()}, **headers),
+                headers=headers,
                 allow_redirects=False,
                 raise_for_status=False,
                 timeout=self._timeout,
