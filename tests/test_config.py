@@ -130,6 +130,7 @@ GCP_WEST = "https://gcp-us-west-2.arker.ai/api"
         # trailing slashes and blanks around
         ({"base_url": " https://h/api/// "}, {}, ("https://h/api", None, None, "aws")),
         ({"base_url": "https://h:8443/"}, {}, ("https://h:8443", None, None, "aws")),
+        ({"base_url": "HTTPS://H.Example:8443/Api"}, {}, ("https://h.example:8443/Api", None, None, "aws")),
         ({"base_url": "http://[::1]:80/api"}, {}, ("http://[::1]:80/api", None, None, "aws")),
         ({}, {"ARKER_BASE_URL": "\thttps://h//"}, ("https://h", None, None, "aws")),
     ],

@@ -207,7 +207,7 @@ async def test_a_certificate_that_is_not_trusted() -> None:
     port = listener.sockets[0].getsockname()[1]
     try:
         async with AsyncArker(API_KEY, base_url=f"https://127.0.0.1:{port}", retry=QUICK) as client:
-            with pytest.raises(NetworkError, match="certificate.*SSL_CERT_FILE") as caught:
+            with pytest.raises(NetworkError, match=r"certificate.*SSL_CERT_FILE") as caught:
                 await client.fork("ubuntu")
     finally:
         listener.close()

@@ -15,7 +15,7 @@ from arker.errors import InvalidArgumentError
 
 _SWITCHES: Final = {
     **dict.fromkeys(("on", "1", "true", "yes"), True),
-    **dict.fromkeys(("off", "0", "false", "no"), False),
+    **dict.fromkeys(("off", "0", "false", "no", "none"), False),
 }
 
 

@@ -25,7 +25,7 @@ def is_loopback(host: str) -> bool:
 
 
 def base_url_of(argument: str, value: object) -> str | None:
-    """Check a base URL, and return it without a slash at its end; None for None."""
+    """Check a base URL, and return it in its usual spelling, without a slash at its end; None for None."""
     if value is None:
         return None
     text = value.strip().rstrip("/") if isinstance(value, str) else ""
@@ -39,7 +39,8 @@ def base_url_of(argument: str, value: object) -> str | None:
     if not is_authority(text):
         expected = "expected a URL with an ASCII host, and a port up to 65535 if any"
         raise InvalidArgumentError(argument, _without_secrets(value), expected)
-    return text
+    # A server has one spelling, or the ledger would hold the forks of two.
+    return text[: match.end(1)].lower() + text[match.end(1) :]
 
 
 def check_secure(argument: str, url: str, insecure: frozenset[str]) -> str:

@@ -33,6 +33,7 @@ DEFAULT = Path("/xdg/state/arker/ledger.sqlite3")
         (None, {**XDG, "ARKER_LEDGER": "0"}, None),
         (None, {**XDG, "ARKER_LEDGER": "false"}, None),
         (None, {**XDG, "ARKER_LEDGER": "no"}, None),
+        (None, {**XDG, "ARKER_LEDGER": "None"}, None),
         (None, {**XDG, "ARKER_LEDGER": "on"}, DEFAULT),
         (None, {**XDG, "ARKER_LEDGER": "  "}, DEFAULT),
         (None, {**XDG, "ARKER_LEDGER": "/there/l.db"}, Path("/there/l.db")),
@@ -67,7 +68,9 @@ def test_a_user_without_a_home_is_told_once_that_there_is_none(
         load_settings(environ=BASE, ledger="~/ledger.sqlite3")
 
 
-@pytest.mark.parametrize("base_url", ["http://127.0.0.1:8000/api", "http://localhost/api", "http://[::1]:1/api"])
+@pytest.mark.parametrize(
+    "base_url", ["http://127.0.0.1:8000/api", "HTTP://LocalHost:8000/api", "http://localhost/api", "http://[::1]:1/api"]
+)
 def test_for_an_embedded_backend_there_is_one_only_where_it_is_named(base_url: str) -> None:
     assert load_settings("k" * 8, base_url=base_url, environ=XDG).ledger is None
     assert load_settings("k" * 8, base_url=base_url, environ={**XDG, "ARKER_LEDGER": "on"}).ledger == DEFAULT

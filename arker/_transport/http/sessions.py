@@ -122,6 +122,8 @@ class _Connector(aiohttp.TCPConnector):
                 if timeout is self.bounded and self.silences is not None:
                     self.silences.begin(connection)
                 return connection
+            except aiohttp.ClientConnectorCertificateError:
+                raise  # it is no lack of descriptors, and in aiohttp 3.12 it has no `os_error`
             except aiohttp.ClientConnectorError as error:
                 # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
                 lacking = error.os_error.errno in NONE_LEFT or none_left()
