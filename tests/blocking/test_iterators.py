@@ -14,6 +14,7 @@ from arker.emulator import Emulator
 from arker_sync import VM, Arker
 from arker_sync._bridge.callbacks import relay
 from arker_sync._bridge.lease import Lease
+from arker_sync._bridge.worker import Worker
 from tests.support.waiting import PATIENCE, block_until
 
 
@@ -103,6 +104,18 @@ def test_the_outcomes_of_a_fleet_are_closed_by_its_callbacks_and_functions(block
         by_function: Any = fleet.map(found, range(4))
         assert within_bounds(lambda: list(by_function)) == []
         assert [outcome.value for outcome in fleet.map(late, [0, 0])] == [0, 0]
+
+
+def test_a_function_whose_calls_are_cancelled_closes_it(lease: Lease) -> None:
+    source = Source()
+    items = lease.iterate(source.generator(), int)
+    assert next(items) == 1
+    worker = Worker()
+    worker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        worker.do(items.close)()
+    block_until(source.closed.is_set)
+    assert list(items) == []
 
 
 def within_bounds(work: Callable[[], list[Any]]) -> list[Any]:
