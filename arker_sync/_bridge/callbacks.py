@@ -55,12 +55,11 @@ class _Thread:
 
     def _work(self) -> None:
         while True:
-            errand = self._queue.get()
+            # In no variable: a callback's event, or its error, would stay in memory until the next one.
             try:
-                errand()
+                self._queue.get()()
             except BaseException:  # such as SystemExit, which must not end the thread: other callbacks wait for it
-                told = (*sys.exc_info(), threading.current_thread())
-                threading.excepthook(threading.ExceptHookArgs(told))
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
 
 _thread: Final = _Thread()
