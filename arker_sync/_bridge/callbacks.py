@@ -57,6 +57,7 @@ class _Thread:
 
     def _work(self) -> None:
         while True:
+            # In no variable: a callback's event would stay in memory until the next one.
             try:
                 self._queue.get()()
             except BaseException as error:  # by which a program's own thread would end; others still need this one

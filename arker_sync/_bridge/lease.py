@@ -276,8 +276,9 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
         self._seat = Seat() if seat is None else seat
         self._over = False
         self._mark = threading.Lock()
-        # These two are the loop's own.
+        # These three are the loop's own.
         self._task: asyncio.Task[Any] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._ended = False
 
     def __iter__(self) -> BlockingIterator[T, R]:
@@ -314,13 +315,17 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
         """
         with self._mark:
             over, self._over = self._over, True
-        if not over:
-            work = self._end()
-            if self._lease.called_by_loop():  # the garbage collector destroys a generator that would close it
-                self._lease.begin(work)
-                return
-            # The work may be what this function does: then its calls are cancelled, this one among them.
-            self._lease.call(work if current_worker() is None else _beside(work))
+        if over:
+            return
+        if self._lease.called_by_loop():  # the garbage collector destroys a generator that would close it
+            self._lease.begin(self._end())
+            return
+        if current_worker() is None:
+            self._lease.call(self._end())
+            return
+        # The work may be what this function does: then its calls are cancelled, if they have not been already.
+        self._lease.begin(self._end_beside())
+        self._lease.call(self._end_of_work())
 
     async def _step(self) -> tuple[T] | tuple[()] | BaseException:
         """Return the next item, or what ends the program: raised here, that would end the loop of all clients."""
@@ -348,18 +353,19 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
         if close is not None:
             await close()
 
+    async def _end_beside(self) -> None:
+        self._ending = asyncio.ensure_future(self._end())
+        self._ending.add_done_callback(retrieve)
+
+    async def _end_of_work(self) -> None:
+        if self._ending is not None:  # else the client was closed before
+            await asyncio.shield(self._ending)
+
     def __del__(self) -> None:
         if not self.__dict__.get("_over", True):
             close = getattr(self._items, "aclose", None)
             if close is not None:
                 self._lease.begin(close())
-
-
-async def _beside(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for work that goes on when the caller is cancelled."""
-    task = asyncio.ensure_future(work)
-    task.add_done_callback(retrieve)
-    await asyncio.shield(task)
 
 
 __all__ = ["BlockingIterator", "Lease"]

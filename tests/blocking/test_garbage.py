@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import pytest
 from arker import ConfigurationError, LocalFileError, NotFoundError, RemoteFileError, RunFailedError
 from arker.emulator import Emulator
 from arker_sync import VM, Arker
+from arker_sync._bridge.callbacks import relay
 from tests.support.garbage import no_garbage
+from tests.support.waiting import block_until
 
 Use = Callable[[Arker, VM], object]
 
@@ -106,3 +110,25 @@ def test_a_call_of_a_closed_client_leaves_nothing(emulator: Emulator, caplog: py
         client.list_regions()
     with no_garbage(caplog):
         fails(client.list_regions, ConfigurationError)
+
+
+class Event:
+    """What a callback is told."""
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_callback_outside_of_any_call_leaves_nothing(ends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def callback(_: Event) -> None:
+        called.set()
+        if ends:
+            raise SystemExit
+
+    event = Event()
+    left = weakref.ref(event)
+    relay("progress", callback)(event)
+    del event
+    block_until(called.is_set)
+    block_until(lambda: left() is None)

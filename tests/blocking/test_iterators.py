@@ -16,6 +16,7 @@ from arker.emulator import Emulator
 from arker_sync import VM, Arker
 from arker_sync._bridge.callbacks import relay
 from arker_sync._bridge.lease import BlockingIterator, Lease
+from arker_sync._bridge.worker import Worker
 from tests.support.waiting import PATIENCE, block_until
 
 
@@ -141,6 +142,18 @@ def test_a_generator_that_the_loop_s_thread_destroys_ends_its_blocks(blocking: A
     lease.call(collect())
     assert source.closed.wait(timeout=PATIENCE)
     block_until(lambda: not blocking.list_vms())
+
+
+def test_a_function_whose_calls_are_cancelled_closes_it(lease: Lease) -> None:
+    source = Source()
+    items = lease.iterate(source.generator(), int)
+    assert next(items) == 1
+    worker = Worker()
+    worker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        worker.do(items.close)()
+    block_until(source.closed.is_set)
+    assert list(items) == []
 
 
 def within_bounds(work: Callable[[], list[Any]]) -> list[Any]:
