@@ -45,7 +45,10 @@ def enter() -> asyncio.Task[Any] | None:
     if not _watch.inside:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
             return None
-        signal.signal(signal.SIGTERM, _handle)
+        try:
+            signal.signal(signal.SIGTERM, _handle)
+        except ValueError:  # the main thread of a subinterpreter, which may not
+            return None
     task = asyncio.current_task()
     if task is not None:
         _watch.inside[task] += 1
