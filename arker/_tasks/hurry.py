@@ -198,7 +198,10 @@ def heed(*, first: bool = False) -> bool:
         if not first:
             work_goes_on()
         state.before = before
-        signal.signal(signal.SIGINT, _interrupted)
+        try:
+            signal.signal(signal.SIGINT, _interrupted)
+        except ValueError:  # the main thread of a subinterpreter, which may not
+            return False
     state.heeding += 1
     if first:
         state.signals = max(1, state.signals)

@@ -9,6 +9,7 @@ handles the signal itself.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from collections import Counter
@@ -45,7 +46,10 @@ def enter() -> asyncio.Task[Any] | None:
     if not _watch.inside:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
             return None
-        signal.signal(signal.SIGTERM, _handle)
+        try:
+            signal.signal(signal.SIGTERM, _handle)
+        except ValueError:  # the main thread of a subinterpreter, which may not
+            return None
     task = asyncio.current_task()
     if task is not None:
         _watch.inside[task] += 1
@@ -73,6 +77,11 @@ def leave(task: asyncio.Task[Any] | None) -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
+    if not _watch.terminated and all(_has_ended(task) for task in _watch.inside):
+        # The blocks were entered by tasks that have ended, so that there is nothing to cancel.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
     hurries = hurry.signalled()
     if _watch.terminated:
         return
@@ -80,8 +89,13 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if hurries:
         return  # the tasks are ending already, because of Ctrl-C
     for task in list(_watch.inside):
-        # Safe whatever the loop is doing at this moment, which it interrupts; and it wakes a loop that waits.
-        task.get_loop().call_soon_threadsafe(task.cancel)
+        if not _has_ended(task):
+            # Safe whatever the loop is doing at this moment, which it interrupts; and it wakes a loop that waits.
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+
+def _has_ended(task: asyncio.Task[Any]) -> bool:
+    return task.done() or task.get_loop().is_closed()
 
 
 __all__ = ["EXIT_STATUS", "enter", "leave"]

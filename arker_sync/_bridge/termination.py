@@ -42,7 +42,10 @@ def enter() -> bool:
         before = signal.getsignal(signal.SIGTERM)
         if before is not signal.SIG_DFL and before is not _handle:
             return False
-        signal.signal(signal.SIGTERM, _handle)
+        try:
+            signal.signal(signal.SIGTERM, _handle)
+        except ValueError:  # the main thread of a subinterpreter, which may not
+            return False
         _watch.terminated = False
     _watch.inside += 1
     return True

@@ -334,7 +334,7 @@ def destroyed_by_the_loop() -> None:
     holder.itself = holder
     holder.generator = held(holder)
     echo(next(holder.generator), "used")
-    running = holder.client._lease._state.running
+    running = holder.client._lease._state.running  # pyright: ignore[reportPrivateUsage]
     assert running is not None
     loop = running.loop
     del holder, running

@@ -73,7 +73,10 @@ def test_another_thread_closes_it_amid_a_step(lease: Lease) -> None:
 
 
 def test_a_callback_of_a_step_closes_it(lease: Lease) -> None:
-    source = Source(relay("progress", lambda _: items.close()))
+    def stop(_: str) -> None:
+        items.close()
+
+    source = Source(relay("progress", stop))
     items: BlockingIterator[int, int] = lease.iterate(source.generator(), int)
     assert within_bounds(lambda: list(items)) == [1]
     assert source.closed.is_set()

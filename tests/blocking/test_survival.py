@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from arker import AsyncArker
 from arker.emulator import Emulator
 from arker_sync import Arker
 from tests.support import forked
@@ -116,6 +118,24 @@ def test_a_block_that_another_thread_leaves(emulator: Emulator) -> None:
     done = run(emulator, "left_by_a_thread")
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
     assert done.stdout == "entered again\nhandled False\n"
+
+
+def test_an_interpreter_that_may_set_no_handlers(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the main thread of a subinterpreter, such as those of web servers with an embedded Python."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError("signal only works in main thread of the main interpreter")
+
+    async def main() -> None:
+        async with AsyncArker(**emulator.client_options) as ar, await ar.fork("ubuntu") as vm:
+            await vm.run("true")
+
+    monkeypatch.setattr(signal, "signal", refuse)
+    asyncio.run(main())
+    with pytest.raises(KeyboardInterrupt), Arker(**emulator.client_options) as ar, ar.fork("ubuntu"):
+        raise KeyboardInterrupt
+    with Arker(**emulator.client_options) as ar:
+        assert names(ar) == []
 
 
 @pytest.mark.parametrize("name", ["interrupted_run", "interrupted_transfer", "terminated_run"])

@@ -114,3 +114,45 @@ async def test_the_signal_is_handled_only_while_a_block_lasts(emulator: Emulator
     async with AsyncArker(**emulator.client_options), AsyncArker(**emulator.client_options):
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+LEFT = """
+import asyncio, json, os, signal, sys
+from arker import AsyncArker
+
+async def enter():
+    return await AsyncArker(**json.loads(sys.argv[1])).__aenter__()
+
+async def main():
+    ar = await asyncio.create_task(enter())
+    await ar.list_vms()
+    if sys.argv[2] == "task":
+        end()
+
+def end():
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("it goes on", flush=True)
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+if sys.argv[2] == "waiting":  # the task that enters the block still waits when its loop is closed
+    entered = asyncio.Event()
+    async def wait():
+        async with AsyncArker(**json.loads(sys.argv[1])):
+            entered.set()
+            await asyncio.sleep(600)
+    waiting = loop.create_task(wait())
+    loop.run_until_complete(entered.wait())
+if sys.argv[2] != "task":
+    loop.close()
+    end()
+"""
+
+
+@pytest.mark.parametrize("kind", ["task", "loop", "waiting"])
+async def test_a_block_whose_task_has_ended_does_not_keep_the_process(emulator: Emulator, kind: str) -> None:
+    options = json.dumps(emulator.client_options)
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    program = start("code", LEFT, options, kind, env={"ARKER_LEDGER": "off"}, **streams)
+    output, _ = await asyncio.to_thread(program.communicate, timeout=PATIENCE)
+    assert (program.returncode, output) == (-signal.SIGTERM, b"")
