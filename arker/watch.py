@@ -25,7 +25,8 @@ class AsyncWatch:
             async for event in changes:
                 print(event.kind, event.path)
 
-    The iteration ends when the directory is removed. Only one task at a time may use it.
+    The iteration ends when the directory is removed. If something else ends what watches it in the VM, such as a signal
+    to all processes, `RunFailedError` is raised: changes after that are not told. Only one task at a time may use it.
     """
 
     __reduce__ = refuse_to_be_pickled

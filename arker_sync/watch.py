@@ -18,7 +18,8 @@ class Watch(Facade):
             for event in changes:
                 print(event.kind, event.path)
 
-    The iteration ends when the directory is removed. Only one thread at a time may use it.
+    The iteration ends when the directory is removed. If something else ends what watches it in the VM, such as a signal
+    to all processes, `RunFailedError` is raised: changes after that are not told. Only one thread at a time may use it.
     """
 
     _async: arker.AsyncWatch

@@ -20,10 +20,11 @@ from arker._runs.poll import Planner
 from arker._tasks import clock
 from arker._tasks.cleanup import clean_up
 from arker.entries import FileEvent, FileStat, WatchMethod
-from arker.errors import RemoteFileError
+from arker.errors import RemoteFileError, RunFailedError
 from arker.models import RunRequest
 
 if TYPE_CHECKING:
+    from arker._runs.follower import RunFollower
     from arker.entries import FileEventKind
 
 _DIRECTORY: Final = shell_program(__package__, "directory.sh")
@@ -96,6 +97,7 @@ class _Kernel:
         self._recursive = recursive
         self._interval = interval
         self._session_id: str | None = None
+        self._follower: RunFollower | None = None
         self._output: RunOutput | None = None
         self._rest = b""
         self._found: deque[FileEvent] = deque()
@@ -108,7 +110,7 @@ class _Kernel:
         began = clock.now()
         words = ["python3", "-c", _INOTIFY, self._where, "1" if self._recursive else "0"]
         request = RunRequest(command=words, session_id=self._session_id, background=True)
-        follower = await commands.start(place, request, new_idempotency_key(), None)
+        follower = self._follower = await commands.start(place, request, new_idempotency_key(), None)
         self._output = RunOutput(
             follower.ask_whether_ended,
             follower.read_for_output,
@@ -150,8 +152,24 @@ class _Kernel:
             try:
                 await self._read()
             except StopAsyncIteration:
+                await self._check_end()
                 return None
         return self._found.popleft()
+
+    async def _check_end(self) -> None:
+        """Raise an error unless the program has ended by itself, which it does when the directory has gone."""
+        follower = self._follower
+        assert follower is not None
+        result = follower.result_of(await follower.read(), "vm.files.watch", check=False)
+        if result.state == "completed" and result.exit_code == 0:
+            return
+        why = result.fail_reason or f"exit code {result.exit_code}"
+        failed = RunFailedError(result)
+        raise failed.with_context(
+            message=self._place.redact(f"what watched the directory in the VM has ended ({why}): watch it again"),
+            operation="vm.files.watch",
+            vm_id=self._place.redact(self._place.vm_id),
+        )
 
     async def close(self) -> None:
         session_id, self._session_id = self._session_id, None

@@ -7,7 +7,7 @@ import errno
 
 import pytest
 
-from arker import AsyncVM, FileEvent, InvalidArgumentError, RemotePathError
+from arker import AsyncVM, FileEvent, InvalidArgumentError, RemotePathError, RunFailedError
 from arker._lifecycle.own_sessions import own_sessions
 from arker_sync import Arker
 from tests.support.forked import fork_backends
@@ -209,3 +209,14 @@ async def test_files_without_a_name_are_no_changes(vm: AsyncVM) -> None:
                 break
     # The server may write to a file of another name first.
     assert {path for path in paths if "#" in path} == {"/tmp/w/#1"}
+
+
+async def test_a_watch_whose_program_is_killed_says_so(vm: AsyncVM) -> None:
+    await vm.files.mkdir("/tmp/w")
+    async with vm.files.watch("/tmp/w") as changes:
+        assert changes.method == "inotify"
+        await vm.run("kill -9 -1")
+        for _ in range(2):
+            with pytest.raises(RunFailedError, match="what watched the directory in the VM has ended") as caught:
+                await changes.__anext__()
+    assert caught.value.operation == "vm.files.watch"
