@@ -154,7 +154,8 @@ class Window:
             retry_after: Seconds that the server asked to wait, if it did.
             deletion_sent: When the request was sent, if it is a deletion.
         """
-        nevertheless = deletion_sent is not None and self._asked_at < deletion_sent < self._asked_until
+        sent = -math.inf if deletion_sent is None else deletion_sent
+        nevertheless = self._asked_at < sent < self._asked_until
         if retry_after is not None:
             if now >= self._asked_until:
                 self._asked_at, self._pause = now, 0.0
@@ -162,7 +163,7 @@ class Window:
             self.opens_at = max(self.opens_at, now + retry_after)
         if nevertheless:
             # It was sent although the server had asked to wait, so it tells nothing about how much the server takes.
-            if deletion_sent >= self._paused_until:  # else it was under way with one that was refused
+            if sent >= self._paused_until:  # else it was under way with one that was refused
                 self._pause = min(SLOWEST, max(_FASTEST, self._pause * 2))
             self._paused_until = min(self.opens_at, now + self._pause)
             self.opens_to_deletions_at = max(self.opens_to_deletions_at, self._paused_until)

@@ -301,7 +301,10 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
             finally:
                 self._stepper = None
             if not isinstance(found, tuple):
-                raise found
+                try:
+                    raise found
+                finally:
+                    del found  # its traceback has this frame
             if not found:
                 self._over = True
                 raise StopIteration

@@ -89,11 +89,19 @@ def fleet(ar: Arker, _: VM) -> None:
         assert [outcome.ok for outcome in vms.map(work, [1, 2])] == [False, False]
 
 
+def fleet_that_exits(ar: Arker, _: VM) -> None:
+    def work(vm: VM, item: int) -> None:
+        raise SystemExit
+
+    with ar.fork_many("ubuntu", 2) as vms:
+        fails(lambda: list(vms.map(work, [1, 2])), SystemExit)
+
+
 @pytest.mark.parametrize(
     "use",
     [
         *(run, not_found, fork_in_vain, run_failed, write_refused, upload_of_nothing, upload_of_what_fails),
-        *(output_refused, iterate, block, fleet),
+        *(output_refused, iterate, block, fleet, fleet_that_exits),
     ],
 )
 def test_nothing_is_left_to_the_garbage_collector(blocking: Arker, use: Use, caplog: pytest.LogCaptureFixture) -> None:
