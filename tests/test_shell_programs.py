@@ -57,7 +57,7 @@ MADE_OF_PIECES = ROOT / "arker/emulator/sandbox/host/shell.py"
 
 
 def test_no_program_stands_in_python() -> None:
-    """Look for what only programs have: a loop or a branch of the shell in a text."""
+    """Look for what only programs have: a loop or a branch of the shell in a text of more than a word."""
     assert MADE_OF_PIECES.exists()
     mark = re.compile(r"^\s*(?:(?:while|for) .*\bdo\b.*|if .*; then\b.*|fi|done|esac)$", re.MULTILINE)
     for package in PACKAGES:
@@ -67,4 +67,4 @@ def test_no_program_stands_in_python() -> None:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
                     text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
-                    assert not mark.search(text), f"{path}:{node.lineno} holds a shell program"
+                    assert text.isalpha() or not mark.search(text), f"{path}:{node.lineno} holds a shell program"
