@@ -127,7 +127,11 @@ class Event:
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_callback_outside_of_any_call_leaves_nothing(ends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     called = threading.Event()
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def tell(_: object) -> None:
+        return None
+
+    monkeypatch.setattr(threading, "excepthook", tell)
 
     def callback(_: Event) -> None:
         called.set()
