@@ -67,7 +67,7 @@ def test_the_key_goes_nowhere_over_plain_http(argument: str, url: str) -> None:
 @pytest.mark.parametrize("argument", URLS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10:80", "localhost", "LocalHost:1", "localhost.", "[::1]:8080"])
 def test_except_to_this_machine(argument: str, host: str) -> None:
-    assert getattr(settings(**{argument: f"http://{host}/api"}), argument) == f"http://{host}/api"
+    assert getattr(settings(**{argument: f"http://{host}/api"}), argument) == f"http://{host.lower()}/api"
 
 
 @pytest.mark.parametrize(

@@ -223,12 +223,17 @@ class Limiter:
 
     def _admit(self, waiter: _Waiter, now: float, here: asyncio.AbstractEventLoop | None) -> None:
         """Give a place to a request that has just been taken out of its queue."""
-        self._dequeued(waiter)
+        # As `_dequeued`, without a call of its own: this is done for nearly every request of hundreds.
+        self._deletions -= waiter.deletes
+        of = waiter.of
+        of.count -= 1
+        loop = of.loop
+        if not of.count:
+            del self._loops[loop]
         self._in_flight += 1
         self._waiting_in_flight += waiter.waits
         self.window.sent(now)
         waiter.admitted = True
-        loop = waiter.of.loop
         if loop is here:
             if not waiter.future.done():
                 waiter.future.set_result(None)

@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def _arguments(given: Sequence[str], prog: str) -> argparse.Namespace:
 
 
 @contextmanager
-def without_certificates() -> Iterator[None]:
+def without_certificates() -> Generator[None, None, None]:
     """Hide the system's certificates from modules that are loaded meanwhile.
 
     aiohttp reads them all when it is imported, for its client, which this server does not use. That would be a seventh

@@ -219,4 +219,4 @@ async def test_a_watch_whose_program_is_killed_says_so(vm: AsyncVM) -> None:
         for _ in range(2):
             with pytest.raises(RunFailedError, match="what watched the directory in the VM has ended") as caught:
                 await changes.__anext__()
-    assert caught.value.operation == "vm.files.watch"
+            assert caught.value.operation == "vm.files.watch"
