@@ -3,9 +3,9 @@
 # content of the file $4 if there is one. The status is 4 if nothing is read there any more, and 5 if a file of this
 # number was given before, which may have been read already: nothing is done then. One of these runs at a time.
 cd -- "$1" 2>/dev/null || exit 4
-given=0
-if [ -e given ]; then read -r given <given; fi
-if [ "$2" != end ] && [ "${given:-0}" -ge "$2" ]; then exit 5; fi
+last=0
+if [ -e given ]; then read -r last <given; fi
+if [ "$2" != end ] && [ "${last:-0}" -ge "$2" ]; then exit 5; fi
 if [ -n "$4" ]; then
     mv -- "$4" "$2" || exit
 else
