@@ -78,8 +78,8 @@ class HttpTimeouts:
 
     Attributes:
         connect: Time to connect to an address, including TLS but not the address lookup.
-        idle: Time without progress on a connection, in either direction. The time in which what is to be sent is read
-            or made does not count. An answer that does not begin at all may be given up an eighth later.
+        idle: Time without progress on a connection, in either direction. Time spent on reading a local file or on
+            computing a digest does not count. A reply that does not begin at all may be given up an eighth later.
         upload: Time for one whole presigned PUT (contract, section 6).
         silence: Interval at which the client checks, during a silent foreground run, whether the VM still exists. It
             limits nothing as long as the VM exists.

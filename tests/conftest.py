@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _heed_signals() -> None:
     """Ignore no signal but those that Python itself ignores, since programs that tests start would ignore it too.
 
-    In a job in the background some are ignored, and whoever measures this process may ignore others.
+    A shell ignores some for a job in the background, and ``perf record`` ignores another one for what it runs.
     """
     for number in signal.valid_signals():
         if number not in _LEFT_IGNORED and signal.getsignal(number) == signal.SIG_IGN:

@@ -1,188 +1,111 @@
-"""Iterators that are closed, or asked again, amid a step: by another thread, a callback, or a function at work."""
+"""Iterators across the loop: over async ones for blocking callers, and over callers' own for the loop."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, cast
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from arker import AsyncArker, ConfigurationError, FleetProgress, InvalidArgumentError
-from arker.emulator import Emulator
-from arker_sync import VM, Arker
-from arker_sync._bridge.callbacks import relay
-from arker_sync._bridge.lease import BlockingIterator, Lease
-from arker_sync._bridge.worker import Worker
-from tests.support.waiting import PATIENCE, block_until
+from arker_sync._bridge.callbacks import feed
+from arker_sync._bridge.lease import Lease
+from tests.support.waiting import PATIENCE
 
 
-@pytest.fixture
-def lease(emulator: Emulator) -> Iterator[Lease]:
-    client = AsyncArker(**emulator.client_options)
-    lease = Lease(client)
-    yield lease
-    lease.call(client.aclose())
-    lease.release()
-
-
-@pytest.fixture
-def no_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-class Source:
-    """Async iterators whose second item never comes."""
-
-    def __init__(self, callback: Callable[[str], object] | None = None) -> None:
-        self._callback = callback
-        self.waits = threading.Event()
+class Numbers(AsyncIterator[int]):
+    def __init__(self, end: int) -> None:
+        self.next = 0
+        self.end = end
         self.closed = threading.Event()
 
-    async def generator(self) -> AsyncIterator[int]:
-        try:
-            yield 1
-            self.waits.set()
-            if self._callback is not None:
-                self._callback("waits")
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self.closed.set()
+    async def __anext__(self) -> int:
+        await asyncio.sleep(0)
+        if self.next == self.end:
+            raise StopAsyncIteration
+        self.next += 1
+        return self.next
+
+    async def aclose(self) -> None:
+        self.closed.set()
 
 
-def test_another_thread_closes_it_amid_a_step(lease: Lease) -> None:
-    source = Source()
-    items = lease.iterate(source.generator(), int)
-    found: list[int] = []
-    reader = threading.Thread(target=lambda: found.extend(items), daemon=True)
-    reader.start()
-    assert source.waits.wait(timeout=PATIENCE)
-    items.close()
-    assert source.closed.is_set()
-    reader.join(timeout=PATIENCE)
-    assert not reader.is_alive()
-    assert found == [1]
-    items.close()
-    assert list(items) == []
+def test_iterators(lease: Lease) -> None:
+    assert list(lease.iterate(Numbers(3), str)) == ["1", "2", "3"]
+    numbers = lease.iterate(Numbers(2), int)
+    assert [next(numbers), next(numbers), next(numbers, None), next(numbers, None)] == [1, 2, None, None]
 
 
-def test_a_callback_of_a_step_closes_it(lease: Lease) -> None:
-    def stop(_: str) -> None:
-        items.close()
-
-    source = Source(relay("progress", stop))
-    items: BlockingIterator[int, int] = lease.iterate(source.generator(), int)
-    assert within_bounds(lambda: list(items)) == [1]
-    assert source.closed.is_set()
-
-
-def test_a_callback_of_a_step_that_asks_for_an_item_gets_an_error(lease: Lease) -> None:
-    told: list[BaseException] = []
-
-    def ask(_: str) -> None:
-        with pytest.raises(ConfigurationError, match="wait for itself") as caught:
-            next(items)
-        told.append(caught.value)
-        items.close()
-
-    items: BlockingIterator[int, int] = lease.iterate(Source(relay("progress", ask)).generator(), int)
-    assert within_bounds(lambda: list(items)) == [1]
-    assert len(told) == 1
-
-
-def test_the_outcomes_of_a_fleet_are_closed_by_its_callbacks_and_functions(blocking: Arker) -> None:
-    def late(vm: VM, item: int) -> int | None:
-        return vm.run("sleep 60" if item else "true").exit_code
-
-    with blocking.fork_many("ubuntu", 2) as fleet:
-
-        def stop(progress: FleetProgress) -> None:
-            if progress.done:
-                by_callback.close()
-
-        by_callback: Any = fleet.map(late, range(4), progress=stop)
-        assert len(within_bounds(lambda: list(by_callback))) <= 1
-
-        def found(vm: VM, item: int) -> int | None:
-            if item == 0:
-                by_function.close()
-            return vm.run("sleep 60").exit_code
-
-        by_function: Any = fleet.map(found, range(4))
-        assert within_bounds(lambda: list(by_function)) == []
-        assert [outcome.value for outcome in fleet.map(late, [0, 0])] == [0, 0]
-
-
-@pytest.mark.usefixtures("no_collection")
-def test_a_generator_that_the_loop_s_thread_destroys_ends_its_blocks(blocking: Arker, lease: Lease) -> None:
-    source = Source()
-
-    def held(holder: list[object]) -> Iterator[str]:
-        with (
-            blocking.fork("ubuntu") as vm,
-            vm.open_session() as session,
-            contextlib.closing(lease.iterate(source.generator(), int)) as items,
-        ):
-            holder.append(items)
-            yield f"{session.id} {next(items)}"
-
-    def leave_it() -> None:
-        holder: list[object] = []
-        holder.append(held(holder))
-        next(cast("Iterator[str]", holder[0]))
-
-    leave_it()
-
-    async def collect() -> None:
-        gc.collect()
-
-    lease.call(collect())
-    assert source.closed.wait(timeout=PATIENCE)
-    block_until(lambda: not blocking.list_vms())
-
-
-def test_a_function_whose_calls_are_cancelled_closes_it(lease: Lease) -> None:
-    source = Source()
-    items = lease.iterate(source.generator(), int)
+def test_an_iterator_that_is_closed_or_dropped_amid_its_items(lease: Lease) -> None:
+    source = Numbers(3)
+    items = lease.iterate(source, int)
     assert next(items) == 1
-    worker = Worker()
-    worker.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        worker.do(items.close)()
-    block_until(source.closed.is_set)
+    items.close()
+    assert source.closed.is_set()
+    assert list(items) == []
+    items.close()
+    source = Numbers(3)
+    for number in lease.iterate(source, int):
+        assert number == 1
+        break
+    assert source.closed.wait(timeout=PATIENCE)
+
+
+def test_an_iterator_that_can_go_on_after_an_exception_does(lease: Lease) -> None:
+    class Stumbling(Numbers):
+        async def __anext__(self) -> int:
+            number = await super().__anext__()
+            if number == 2:
+                raise LookupError("at two")
+            return number
+
+    items = lease.iterate(Stumbling(3), int)
+    assert next(items) == 1
+    with pytest.raises(LookupError):
+        next(items)
+    assert list(items) == [3]
+
+
+def test_a_generator_that_raises_is_over(lease: Lease) -> None:
+    async def failing() -> AsyncIterator[int]:
+        yield 1
+        raise LookupError("its own")
+
+    items = lease.iterate(failing(), int)
+    assert next(items) == 1
+    with pytest.raises(LookupError):
+        next(items)
     assert list(items) == []
 
 
-def within_bounds(work: Callable[[], list[Any]]) -> list[Any]:
-    """Do it in a thread, which a test that fails leaves waiting."""
-    results: list[list[Any]] = []
-    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
-    thread.start()
-    block_until(lambda: not thread.is_alive())
-    return results[0]
+def test_threads_may_share_an_iterator(lease: Lease) -> None:
+    items = lease.iterate(Numbers(200), int)
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.extend(items)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sorted(found) == list(range(1, 201))
 
 
-# --- functions that would have to be awaited --------------------------------------------------------------------------
+def test_what_a_caller_iterates_is_asked_in_its_thread(lease: Lease) -> None:
+    def chunks() -> Iterator[bytes]:
+        for number in range(3):
+            assert threading.current_thread() is threading.main_thread()
+            yield bytes([number])
 
+    async def collect(source: AsyncIterator[bytes]) -> list[bytes]:
+        return [chunk async for chunk in source]
 
-async def awaited(*_: object) -> int:
-    return 1
+    assert lease.call(collect(feed(chunks()))) == [b"\0", b"\1", b"\2"]
+    assert lease.call(collect(feed(iter([b"x"])))) == [b"x"]
 
+    def failing() -> Iterator[bytes]:
+        yield b""
+        raise LookupError("the caller's own")
 
-def test_coroutine_functions_are_refused(blocking: Arker) -> None:
-    with blocking.fork("ubuntu") as vm, pytest.raises(InvalidArgumentError, match=r"^progress=.* an ordinary function"):
-        vm.upload(b"data", "file", progress=awaited)
-    with blocking.fork_many("ubuntu", 1) as fleet:
-        with pytest.raises(InvalidArgumentError, match=r"^function=.* an ordinary function"):
-            fleet.map(awaited, [1])
-        with pytest.raises(InvalidArgumentError, match=r"^progress=.* an ordinary function"):
-            fleet.map(lambda vm, item: item, [1], progress=awaited)
-        (outcome,) = fleet.map(lambda vm, item: awaited(vm, item), [1])
-        assert isinstance(outcome.error, InvalidArgumentError)
-        assert outcome.value is None
+    with pytest.raises(LookupError, match="the caller's own"):
+        lease.call(collect(feed(failing())))
+    for other in ("a/path", b"bytes", [b"x"], None, 7):
+        assert feed(other) is other

@@ -324,7 +324,7 @@ async def test_input_after_a_write_that_has_failed(vm: AsyncVM, emulator: Emulat
     async with AsyncArker(**emulator.client_options, retry=False) as client:
         run = await client.vm(vm.vm_id).start("cat", stdin=True)
         await run.write("one ")
-        # It reaches the command, and nobody learns of that.
+        # The command gets the data, but the caller gets no reply.
         with emulator.faults.close(operation="run", moment="after"), pytest.raises(NetworkError):
             await run.write("two ")
         read = b""

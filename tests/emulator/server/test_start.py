@@ -134,7 +134,7 @@ def test_it_does_not_read_the_certificates_of_the_system(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = tmp_path / "certificates"
-    os.mkfifo(silent)  # whoever reads it waits
+    os.mkfifo(silent)  # opening it blocks until somebody writes to it
     monkeypatch.setenv("SSL_CERT_FILE", str(silent))
     with Emulator(isolation="none", state_parent=place) as emulator:
         assert emulator.url
