@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from arker.files import AsyncFiles
     from arker.fleet import AsyncFleet
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
+    from arker.items import AsyncItems
     from arker.models import (
         CHUNK_SIZE,
         MAX_PUT_SIZE,
@@ -260,6 +261,7 @@ __all__ = [
     "AsyncArker",
     "AsyncFiles",
     "AsyncFleet",
+    "AsyncItems",
     "AsyncReadStream",
     "AsyncRemoteFile",
     "AsyncRun",
@@ -498,6 +500,7 @@ __getattr__, __dir__ = lazy_root(
         "arker.files": "AsyncFiles",
         "arker.fleet": "AsyncFleet",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
+        "arker.items": "AsyncItems",
         "arker.models": " ".join(models.__all__),
         "arker.read_stream": "AsyncReadStream",
         "arker.remote_file": "AsyncRemoteFile",

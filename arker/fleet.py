@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from mmap import mmap
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
@@ -157,7 +157,7 @@ class AsyncFleet:
         retries: int = RETRIES,
         item_deadline: float | None = None,
         progress: Callable[[arker.FleetProgress], object] | None = None,
-    ) -> AsyncIterator[arker.FleetOutcome[AsyncVM, Item, Value]]:
+    ) -> arker.AsyncItems[arker.FleetOutcome[AsyncVM, Item, Value]]:
         """Map a function over items and yield the outcomes as they arrive. Each VM handles one item at a time.
 
             async def evaluate(vm: AsyncVM, program: str) -> bool:

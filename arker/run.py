@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+import arker
 from arker import models
 from arker._basics.guidance import instead
 from arker._basics.pickling import refuse_to_be_pickled
@@ -175,7 +175,7 @@ class AsyncRun:
             )
         return self._follower.result_of(run, "run.result", check=check)
 
-    def output(self, *, max_delay: float | None = None, deadline: float | None = None) -> AsyncIterator[OutputChunk]:
+    def output(self, *, max_delay: float | None = None, deadline: float | None = None) -> arker.AsyncItems[OutputChunk]:
         """Iterate over the run's output as it arrives, until the run has ended.
 
         The iteration starts at the beginning of the output. Each byte comes once and in order.
@@ -207,7 +207,7 @@ class AsyncRun:
             bound,
         )
 
-    def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> AsyncIterator[OutputLine]:
+    def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> arker.AsyncItems[OutputLine]:
         r"""Iterate over the run's output by lines until it has ended. A last line without ``\n`` comes at the end.
 
         Args:

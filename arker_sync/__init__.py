@@ -235,6 +235,7 @@ if TYPE_CHECKING:
     from arker_sync.client import Arker
     from arker_sync.files import Files
     from arker_sync.fleet import Fleet
+    from arker_sync.items import Items
     from arker_sync.read_stream import ReadStream
     from arker_sync.remote_file import RemoteFile
     from arker_sync.run import RunHandle
@@ -329,6 +330,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "InvalidStateError",
+    "Items",
     "Layer",
     "Leftover",
     "ListApiKeysResponse",
@@ -504,6 +506,7 @@ __getattr__, __dir__ = lazy_root(
         "arker_sync.client": "Arker",
         "arker_sync.files": "Files",
         "arker_sync.fleet": "Fleet",
+        "arker_sync.items": "Items",
         "arker_sync.read_stream": "ReadStream",
         "arker_sync.remote_file": "RemoteFile",
         "arker_sync.run": "RunHandle",

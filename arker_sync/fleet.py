@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Any, Literal
 
 import arker
+import arker_sync
 from arker import models
 from arker._basics.typing import Self
 from arker.errors import ArkerError
@@ -84,7 +85,7 @@ class Fleet(Facade):
         retries: int = RETRIES,
         item_deadline: float | None = None,
         progress: Callable[[arker.FleetProgress], object] | None = None,
-    ) -> Iterator[arker.FleetOutcome[VM, Item, Value]]:
+    ) -> arker_sync.Items[arker.FleetOutcome[VM, Item, Value]]:
         """Map a function over items and yield the outcomes as they arrive. Each VM handles one item at a time.
 
             def evaluate(vm: VM, program: str) -> bool:
@@ -126,7 +127,7 @@ class Fleet(Facade):
                 item_deadline=item_deadline,
                 progress=_bridge.callbacks.relay("progress", progress),
             )
-        return self._lease.iterate(iterator, lambda item: held(item, "vm", VM, self._lease), seat)
+        return arker_sync.Items(iterator, self._lease, lambda item: held(item, "vm", VM, self._lease), seat)
 
     def run(
         self,

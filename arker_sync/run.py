@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import arker
+import arker_sync
 from arker import models
 from arker._basics.typing import Self
 from arker._runs.output import OutputChunk, OutputLine
 from arker.models import CompletedRunResult, RunSummary
 from arker_sync._bridge.facade import Facade
-from arker_sync._bridge.outcomes import same
 
 
 class RunHandle(Facade):
@@ -139,7 +137,7 @@ class RunHandle(Facade):
         work = self._async.result(check=check, deadline=deadline)
         return self._lease.call(work)
 
-    def output(self, *, max_delay: float | None = None, deadline: float | None = None) -> Iterator[OutputChunk]:
+    def output(self, *, max_delay: float | None = None, deadline: float | None = None) -> arker_sync.Items[OutputChunk]:
         """Iterate over the run's output as it arrives, until the run has ended.
 
         The iteration starts at the beginning of the output. Each byte comes once and in order.
@@ -160,9 +158,9 @@ class RunHandle(Facade):
             VMGoneError: The VM no longer exists.
         """
         iterator = self._async.output(max_delay=max_delay, deadline=deadline)
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
-    def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> Iterator[OutputLine]:
+    def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> arker_sync.Items[OutputLine]:
         r"""Iterate over the run's output by lines until it has ended. A last line without ``\n`` comes at the end.
 
         Args:
@@ -173,7 +171,7 @@ class RunHandle(Facade):
             OutputChangedError: As for `output`, as are all other errors.
         """
         iterator = self._async.lines(max_delay=max_delay, deadline=deadline)
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     # --- control --------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ CLASSES: dict[str, list[type]] = {
     "Fleet": [arker.AsyncFleet, arker_sync.Fleet],
     "AsyncRemoteFile": [arker.AsyncRemoteFile],
     "AsyncReadStream": [arker.AsyncReadStream],
+    "AsyncItems": [arker.AsyncItems],
     "Terminal": [arker.AsyncTerminal, arker_sync.Terminal],
     "Emulator": [Emulator],
     "CompletedRunResult": [arker.models.CompletedRunResult],

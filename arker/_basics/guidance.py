@@ -94,6 +94,7 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     },
     "AsyncRemoteFile": {"close": "aclose"},
     "AsyncReadStream": {"close": "aclose"},
+    "AsyncItems": {"close": "aclose"},
     "Terminal": {
         **dict.fromkeys(["run", "exec", "execute", "send", "sendall", "send_input", "send_stdin", "sendline"], "write"),
         **dict.fromkeys(["recv", "receive", "read_text", "readline", "expect"], "read, or iterate"),
@@ -139,7 +140,9 @@ def no_plain_block(self: object) -> NoReturn:
     Raises:
         TypeError: Always; it says what to use.
     """
-    name = type(self).__name__
+    classes = [cls.__name__ for cls in type(self).__mro__]
+    # Some values are of a private class of their own.
+    name = next((name for name in classes if name.startswith("Async")), classes[0])
     blocking = name.removeprefix("Async")
     blocking += "Handle" * (blocking in ("Session", "Tunnel"))
     twin = f"; `with` is for {blocking} of arker_sync" if name.startswith("Async") else ""
@@ -155,6 +158,15 @@ async def no_async_block(self: object) -> NoReturn:
     raise TypeError(
         f"{type(self).__name__} takes `with`; `async with` is for the asyncio client, AsyncArker, and its VMs"
     )
+
+
+def no_plain_loop(self: object) -> NoReturn:
+    """Refuse a ``for`` loop, as ``__iter__`` of what takes an ``async for`` loop.
+
+    Raises:
+        TypeError: Always; it says what to use.
+    """
+    raise TypeError("the items are fetched as the iteration goes on: use `async for`, in a coroutine")
 
 
 def no_end(self: object, *_: object) -> None:
@@ -213,6 +225,7 @@ __all__ = [
     "no_async_block",
     "no_end",
     "no_plain_block",
+    "no_plain_loop",
     "not_by_hand",
     "whole",
 ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
+import arker
 from arker import models
 from arker._client.base import ClientBase
 from arker._protocol import calls
@@ -73,7 +72,7 @@ class OrgFilesystems(ClientBase):
         page_size: int | None = None,
         name_prefix: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[models.Filesystem]:
+    ) -> arker.AsyncItems[models.Filesystem]:
         """Iterate over the organisation's filesystems, newest first. Pages are fetched on demand.
 
         Args:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import arker
 from arker import models
 from arker._client.base import ClientBase
 from arker._protocol import calls
@@ -38,7 +39,7 @@ class Pools(ClientBase):
 
     def iter_pools(
         self, *, cursor: str | None = None, page_size: int | None = None, deadline: float | None = None
-    ) -> AsyncIterator[models.Pool]:
+    ) -> arker.AsyncItems[models.Pool]:
         """Iterate over the organisation's pools. Pages are fetched on demand.
 
         Args:

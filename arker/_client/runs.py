@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal
 
+import arker
 from arker import models
 from arker._client.base import ClientBase
 from arker._protocol import calls
@@ -124,7 +125,7 @@ class OrgRuns(ClientBase):
         sort: str | None = None,
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[models.OrgRunListRow]:
+    ) -> arker.AsyncItems[models.OrgRunListRow]:
         """Iterate over the organisation's requests. Pages are fetched on demand.
 
         The list has offsets instead of cursors, and it grows during the iteration. All pages therefore end at the same

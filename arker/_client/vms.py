@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -340,7 +340,7 @@ class Vms(ClientBase):
         created_before: str | None = None,
         pool_id: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[arker.AsyncVM]:
+    ) -> arker.AsyncItems[arker.AsyncVM]:
         """Iterate over handles on the organisation's VMs, newest first. Pages are fetched on demand.
 
         Each handle has every field of the list's `Vm`, also as ``vm.data``. The list covers all regions, and a handle

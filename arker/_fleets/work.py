@@ -17,6 +17,7 @@ from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.running_loop import running_loop
 from arker._vm.base import place_of
 from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError, VMGoneError
+from arker.items import AsyncItems
 from arker.reports import FleetOutcome, FleetProgress
 from arker.vm import AsyncVM
 
@@ -366,20 +367,16 @@ class ItemMap(Generic[Item, Value]):
         self._news.set()
 
 
-class Outcomes(Generic[Item, Value]):
+class Outcomes(AsyncItems[FleetOutcome[AsyncVM, Item, Value]], Generic[Item, Value]):
     """The iterator that `AsyncFleet.map` returns. When it is garbage collected, the running work is cancelled."""
 
     def __init__(self, mapping: ItemMap[Item, Value]) -> None:
         self._mapping = mapping
 
-    def __aiter__(self) -> Outcomes[Item, Value]:
-        return self
-
     async def __anext__(self) -> FleetOutcome[AsyncVM, Item, Value]:
         return await self._mapping.next()
 
     async def aclose(self) -> None:
-        """Cancel the running work, and wait until it has ended. No more outcomes follow."""
         await self._mapping.aclose()
 
     def __del__(self) -> None:

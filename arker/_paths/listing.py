@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from arker._basics.programs import shell_program
@@ -14,6 +14,7 @@ from arker._paths.shell import LINK, PathShell, program
 from arker._paths.spool import Spool, temporary_path
 from arker._paths.steps import Steps
 from arker.entries import FileEntry, FileStat
+from arker.items import AsyncItems
 from arker.models import _checks as check
 
 LIST: Final = program(shell_program(__package__, "list.sh"), spools=True)
@@ -74,7 +75,7 @@ class Listing(Steps[Found]):
         self._spool: Spool | None = None
         self._parser: Parser | None = None
 
-    async def _step(self) -> None:
+    async def _fetch(self) -> None:
         if self._spool is None or self._parser is None:
             tool = await self._shell.lister()
             self._file = temporary_path()
@@ -94,6 +95,9 @@ class Listing(Steps[Found]):
             self._found.extend(each for each in found if posixpath.basename(each[0]) != own)
         except MisprintError as error:
             raise self._shell.wrong(str(error)) from None
+
+    def _release(self) -> None:
+        self._spool = self._parser = None
 
 
 def parser_of(tool: str, directory: str, *, links: bool) -> Parser:
@@ -182,7 +186,7 @@ def walk(place: Place, path: object, *, deadline: float | None) -> Walk:
     return Walk(Listing(place, path, "walk", depth=None, deadline=deadline), str(path))
 
 
-class Entries(AsyncIterator[FileEntry]):
+class Entries(AsyncItems[FileEntry]):
     """The entries of a directory."""
 
     def __init__(self, listing: Listing, root: str) -> None:
@@ -195,15 +199,15 @@ class Entries(AsyncIterator[FileEntry]):
         self._listing = listing
         self._root = root
 
-    def __aiter__(self) -> Entries:
-        return self
-
     async def __anext__(self) -> FileEntry:
         path, stat = await self._listing.__anext__()
         return FileEntry(name=posixpath.basename(path), path=posixpath.join(self._root, path), stat=stat)
 
+    async def aclose(self) -> None:
+        await self._listing.aclose()
 
-class Walk(AsyncIterator[tuple[str, list[str], list[str]]]):
+
+class Walk(AsyncItems[tuple[str, list[str], list[str]]]):
     """The directories of a tree from the top down, each with the names of its directories and of its other entries."""
 
     def __init__(self, listing: Listing, root: str) -> None:
@@ -214,9 +218,6 @@ class Walk(AsyncIterator[tuple[str, list[str], list[str]]]):
         self._listed = False
         self._last: tuple[str, list[str]] | None = None
         self._left: list[str] = [""]
-
-    def __aiter__(self) -> Walk:
-        return self
 
     async def __anext__(self) -> tuple[str, list[str], list[str]]:
         if not self._listed:
@@ -241,6 +242,12 @@ class Walk(AsyncIterator[tuple[str, list[str], list[str]]]):
                 self._last = path, found[0]
                 return posixpath.join(self._root, path) if path else self._root, *found
         raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._left.clear()
+        self._last = None
+        self._content.clear()
+        await self._listing.aclose()
 
 
 __all__ = ["LIST", "Entries", "Listing", "Parser", "Walk", "listdir", "parser_of", "scandir", "walk"]

@@ -46,7 +46,7 @@ class Matches(Steps[FileMatch]):
         self._spool: Spool | None = None
         self._rest = b""
 
-    async def _step(self) -> None:
+    async def _fetch(self) -> None:
         if self._spool is None:
             zero = "grep-z" if "grep-z" in await self._shell.tools() else ""
             file = temporary_path()
@@ -78,6 +78,9 @@ class Matches(Steps[FileMatch]):
             self._over = True
             if self._rest:
                 raise self._shell.wrong("it is cut short")
+
+    def _release(self) -> None:
+        self._spool = None
 
     def _named(self, path: str) -> str:
         """Return a path as it begins for the caller."""

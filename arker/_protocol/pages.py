@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeVar
 
 from arker.errors import BadCursorError, BadReplyError, BadRequestError
+from arker.items import SteppedItems
 from arker.models import _checks as check
 
 T = TypeVar("T")
 P = TypeVar("P", bound="Cursored")
 
 
-class Pages(AsyncIterator[T], Generic[T]):
+class Pages(SteppedItems[T]):
     """The items of a list that goes on while its pages have a ``next_cursor`` (contract, section 3).
 
-    It is not a generator, so that an abandoned one leaves nothing behind, and one that has raised can be asked for the
-    next item again: it then asks for the same page.
+    One that has raised and is asked for the next item again asks for the same page.
     """
 
     def __init__(
@@ -28,56 +28,34 @@ class Pages(AsyncIterator[T], Generic[T]):
             fetch: Returns the items of a cursor's page, and the cursor of the next one.
             cursor: The cursor to begin at; None for the beginning.
         """
+        super().__init__()
         self._fetch = fetch
         self._cursor = cursor
         self._good = cursor
-        self._more = True
-        self._busy = False
-        self._items: tuple[T, ...] = ()
-        self._index = 0
+        self._size = 0
         self._given = 0
         self._pages = 0
         self._mark: str | None = cursor
 
-    def __aiter__(self) -> Pages[T]:
-        return self
-
-    if not TYPE_CHECKING:
-
-        def __iter__(self) -> NoReturn:
-            raise TypeError("the list is read from the server as it goes on: use `async for`, in a coroutine")
-
-    async def __anext__(self) -> T:
-        if self._busy:
-            # Two concurrent steps would return the same page twice.
-            raise RuntimeError("the list is being asked for its next item by another caller")
-        self._busy = True
-        try:
-            # A page may be empty although the list goes on: what was filtered out is gone through on the server.
-            while self._index == len(self._items):
-                if not self._more:
-                    raise StopAsyncIteration
-                await self._turn()
-        finally:
-            self._busy = False
-        item = self._items[self._index]
-        self._index += 1
+    def _take(self) -> T:
         self._given += 1
-        return item
+        return super()._take()
 
-    async def _turn(self) -> None:
+    async def _step(self) -> None:
+        # A page may be empty although the list goes on: what was filtered out is gone through on the server.
         try:
             items, following = await self._fetch(self._cursor)
         except BadRequestError as error:
             if self._pages == 0:
                 raise  # it may be the filters, or a cursor of the caller's
             raise BadCursorError.of(
-                error, resume_cursor=self._good, items_given=self._given, items_of_page=len(self._items)
+                error, resume_cursor=self._good, items_given=self._given, items_of_page=self._size
             ) from None
         self._check(following)
-        self._items, self._index = items, 0
+        self._found.extend(items)
+        self._size = len(items)
         self._pages += 1
-        self._good, self._cursor, self._more = self._cursor, following or None, bool(following)
+        self._good, self._cursor, self._over = self._cursor, following or None, not following
 
     def _check(self, following: str | None) -> None:
         """Refuse a list whose cursors form a cycle of any length. It remembers one cursor (Brent's algorithm)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from arker._runs.poll import Planner, Question
 from arker._tasks import clock
 from arker.errors import DeadlineExceededError, OutputChangedError
+from arker.items import AsyncItems, SteppedItems
 
 if TYPE_CHECKING:
     from arker._transport.attempts import Progress
@@ -56,7 +57,7 @@ class OutputLine:
     terminated: bool = True
 
 
-class RunOutput(AsyncIterator[OutputChunk]):
+class RunOutput(SteppedItems[OutputChunk]):
     """The chunks of one run's output. It holds only bytes that were read and not handed out yet."""
 
     def __init__(
@@ -76,6 +77,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
             progress: The state that a deadline error reports.
             deadline: Seconds for all of it.
         """
+        super().__init__()
         self._has_ended = has_ended
         self._read = read
         self._planner = planner
@@ -83,45 +85,29 @@ class RunOutput(AsyncIterator[OutputChunk]):
         self._deadline = deadline
         self._until: float | None = None
         self._positions = (_Position("stdout"), _Position("stderr"))
-        self._fresh: deque[tuple[OutputStream, memoryview]] = deque()
-        self._over = self._busy = False
+        self._found: deque[tuple[OutputStream, memoryview]] = deque()
 
-    def __aiter__(self) -> RunOutput:
-        return self
-
-    async def __anext__(self) -> OutputChunk:
-        if self._busy:
-            # Two at once would hand out the same twice.
-            raise RuntimeError("the output is being asked for its next chunk by another caller")
-        self._busy = True
-        try:
-            while not self._fresh:
-                if self._over:
-                    raise StopAsyncIteration
-                await self._bounded_step()
-        finally:
-            self._busy = False
-        stream, view = self._fresh.popleft()
+    def _take(self) -> OutputChunk:
+        stream, view = self._found.popleft()
         if len(view) > CHUNK:
-            self._fresh.appendleft((stream, view[CHUNK:]))
+            self._found.appendleft((stream, view[CHUNK:]))
         return OutputChunk(stream, bytes(view[:CHUNK]))
 
-    async def _bounded_step(self) -> None:
-        # No scope around all steps: each may be one of a task of its own.
+    async def _step(self) -> None:
         if self._deadline is None:
-            await self._step()
+            await self._ask()
             return
         now = clock.now()
         if self._until is None:
             self._until = now + self._deadline
         with clock.move_on_after(max(0.0, self._until - now)) as scope:
-            await self._step()
+            await self._ask()
         if scope.cancelled_caught:
             raise self._progress.complete(
                 DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed; the run goes on")
             )
 
-    async def _step(self) -> None:
+    async def _ask(self) -> None:
         due, question = self._planner.next()
         await clock.sleep(max(0.0, due - clock.now()))
         if question is Question.ENDED:
@@ -136,7 +122,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
         for position, (data, encoding) in zip(self._positions, outputs, strict=True):
             fresh = position.advance(data if ended else _settled(data, encoding))
             if fresh:
-                self._fresh.append((position.stream, fresh))
+                self._found.append((position.stream, fresh))
         size = len(run.stdout) + len(run.stderr)
         cost = sum(_wire_size(data, encoding) for data, encoding in outputs)
         self._planner.read(clock.now(), size=size, cost=cost)
@@ -201,16 +187,13 @@ def _wire_size(data: bytes, encoding: str) -> float:
     return len(data) * (1 + escaped / len(sample)) if sample else 0.0
 
 
-class RunLines(AsyncIterator[OutputLine]):
+class RunLines(AsyncItems[OutputLine]):
     """The lines of one run's output."""
 
-    def __init__(self, chunks: AsyncIterator[OutputChunk]) -> None:
+    def __init__(self, chunks: AsyncItems[OutputChunk]) -> None:
         self._chunks = chunks
         self._lines: deque[OutputLine] = deque()
         self._begun: dict[OutputStream, list[bytes]] = {"stdout": [], "stderr": []}
-
-    def __aiter__(self) -> RunLines:
-        return self
 
     async def __anext__(self) -> OutputLine:
         while not self._lines:
@@ -222,6 +205,16 @@ class RunLines(AsyncIterator[OutputLine]):
             else:
                 self._take(chunk)
         return self._lines.popleft()
+
+    async def aclose(self) -> None:
+        self._drop()
+        await self._chunks.aclose()
+        self._drop()
+
+    def _drop(self) -> None:
+        self._lines.clear()
+        for begun in self._begun.values():
+            begun.clear()
 
     def _take(self, chunk: OutputChunk) -> None:
         # No byte of a character of several is a "\n" in UTF-8, so whole lines are decoded, and no decoder is needed.

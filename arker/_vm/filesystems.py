@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
+import arker
 from arker import models
 from arker._protocol.calls import filesystems as filesystem_calls
 from arker._protocol.pages import pages_of
@@ -60,7 +59,7 @@ class Filesystems(VmBase):
         page_size: int | None = None,
         filesystem_id: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[models.Mount]:
+    ) -> arker.AsyncItems[models.Mount]:
         """Iterate over the filesystems that are bound into this VM, newest first. Pages are fetched on demand.
 
         Args:
@@ -142,7 +141,7 @@ class Filesystems(VmBase):
         page_size: int | None = None,
         filesystem_id: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[models.Sync]:
+    ) -> arker.AsyncItems[models.Sync]:
         """Iterate over the filesystems that are bound into this VM, as `iter_mounts` does.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import arker
 from arker import models
@@ -85,7 +85,7 @@ class RunRecords(VmBase):
         started_before: str | None = None,
         completed_after: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[models.RunSummary]:
+    ) -> arker.AsyncItems[models.RunSummary]:
         """Iterate over this VM's runs, newest first, without their output. Pages are fetched on demand.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import arker
 from arker import models
@@ -88,7 +88,7 @@ class Sessions(VmBase):
         page_size: int | None = None,
         state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[models.Session]:
+    ) -> arker.AsyncItems[models.Session]:
         """Iterate over this VM's sessions, newest first. Pages are fetched on demand.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import arker
 from arker import models
@@ -99,7 +99,7 @@ class Tunnels(VmBase):
         page_size: int | None = None,
         state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[models.Tunnel]:
+    ) -> arker.AsyncItems[models.Tunnel]:
         """Iterate over this VM's tunnels, newest first. Pages are fetched on demand.
 
         Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import arker
 from arker import _paths, entries
 from arker._vmfiles.base import FilesBase
@@ -82,7 +80,7 @@ class Looks(FilesBase):
 
     def scandir(
         self, path: arker.transfer.RemotePath = ".", *, recursive: bool = False, deadline: float | None = None
-    ) -> AsyncIterator[entries.FileEntry]:
+    ) -> arker.AsyncItems[entries.FileEntry]:
         """Iterate over the entries of a directory, in any order, each with its status. Symlinks are not followed.
 
             async for entry in vm.files.scandir("/srv", recursive=True):
@@ -104,7 +102,7 @@ class Looks(FilesBase):
 
     def walk(
         self, path: arker.transfer.RemotePath = ".", *, deadline: float | None = None
-    ) -> AsyncIterator[tuple[str, list[str], list[str]]]:
+    ) -> arker.AsyncItems[tuple[str, list[str], list[str]]]:
         """Iterate over the directories of a tree from the top down, as `os.walk` does.
 
             async for directory, directories, files in vm.files.walk("/srv"):
@@ -146,7 +144,7 @@ class Looks(FilesBase):
         ignore_case: bool = False,
         fixed: bool = False,
         deadline: float | None = None,
-    ) -> AsyncIterator[entries.FileMatch]:
+    ) -> arker.AsyncItems[entries.FileMatch]:
         """Iterate over the lines that match a pattern, in one file or in all files of a directory.
 
             async for match in vm.files.grep("TODO|FIXME", "/srv/project"):

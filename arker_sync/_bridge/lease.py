@@ -6,11 +6,11 @@ import asyncio
 import sys
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from arker._tasks import hurry
-from arker._tasks.cleanup import CLEANUP_SECONDS, end, retrieve
+from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker.errors import ConfigurationError
 from arker_sync._bridge import loop
 from arker_sync._bridge.call import Call, Seat, closed
@@ -176,18 +176,6 @@ class Lease:
         except StopAsyncIteration:
             raise StopIteration from None
 
-    def iterate(
-        self, items: AsyncIterator[T], wrap: Callable[[T], R], seat: Seat | None = None
-    ) -> BlockingIterator[T, R]:
-        """Return an iterator over the items of an async one.
-
-        Args:
-            items: The async iterator.
-            wrap: Turns an item into the caller's version of it.
-            seat: The place of the caller that the async iterator was made for, by `seated`.
-        """
-        return BlockingIterator(self, items, wrap, seat)
-
     def begin(self, work: Coroutine[Any, Any, object]) -> None:
         """Start a coroutine without waiting for it. Any thread and the garbage collector may call this."""
         state, running = self._state, self._state.running
@@ -261,114 +249,4 @@ def _bounded(work: Coroutine[Any, Any, object], running: Running) -> None:
         raise
 
 
-class BlockingIterator(Iterator[R], Generic[T, R]):
-    """An iterator over an async one: each step waits for the next item.
-
-    An iterator that is not exhausted is closed by `close`, or when it is garbage.
-    """
-
-    def __init__(self, lease: Lease, items: AsyncIterator[T], wrap: Callable[[T], R], seat: Seat | None = None) -> None:
-        self._lease = lease
-        self._items = items
-        self._wrap = wrap
-        self._turn = threading.Lock()  # several threads may share it
-        self._stepper: int | None = None
-        self._seat = Seat() if seat is None else seat
-        self._over = False
-        self._mark = threading.Lock()
-        # These three are the loop's own.
-        self._task: asyncio.Task[Any] | None = None
-        self._ending: asyncio.Task[None] | None = None
-        self._ended = False
-
-    def __iter__(self) -> BlockingIterator[T, R]:
-        return self
-
-    def __next__(self) -> R:
-        thread = threading.get_ident()
-        if self._stepper == thread:
-            raise ConfigurationError(
-                "an iterator is asked for an item while this thread waits for its next one (in a callback, perhaps); "
-                "it would wait for itself"
-            )
-        with self._turn:
-            if self._over:
-                raise StopIteration
-            self._stepper = thread
-            try:
-                # After an error the iterator goes on or not, as the async one does.
-                found = self._lease.call(self._step(), seat=self._seat)
-            finally:
-                self._stepper = None
-            if not isinstance(found, tuple):
-                try:
-                    raise found
-                finally:
-                    del found  # its traceback has this frame
-            if not found:
-                self._over = True
-                raise StopIteration
-            return self._wrap(found[0])
-
-    def close(self) -> None:
-        """Close the iterator early: its work is ended, and no more items follow.
-
-        A thread that waits for the next item gets none. A callback of that wait, too, may close the iterator, and so
-        may a function that works for it.
-        """
-        with self._mark:
-            over, self._over = self._over, True
-        if over:
-            return
-        if self._lease.called_by_loop():  # the garbage collector destroys a generator that would close it
-            self._lease.begin(self._end())
-            return
-        if current_worker() is None:
-            self._lease.call(self._end())
-            return
-        # The work may be what this function does: then its calls are cancelled, if they have not been already.
-        self._lease.begin(self._end_beside())
-        self._lease.call(self._end_of_work())
-
-    async def _step(self) -> tuple[T] | tuple[()] | BaseException:
-        """Return the next item, or what ends the program: raised here, that would end the loop of all clients."""
-        if self._ended:
-            return ()
-        self._task = asyncio.current_task()
-        try:
-            return (await self._items.__anext__(),)
-        except StopAsyncIteration:
-            return ()
-        except asyncio.CancelledError:
-            if self._ended:
-                return ()
-            raise
-        except (SystemExit, KeyboardInterrupt) as error:
-            return error
-        finally:
-            self._task = None
-
-    async def _end(self) -> None:
-        self._ended = True
-        if self._task is not None:
-            await end(self._task)  # an async generator cannot be closed amid a step
-        close = getattr(self._items, "aclose", None)
-        if close is not None:
-            await close()
-
-    async def _end_beside(self) -> None:
-        self._ending = asyncio.ensure_future(self._end())
-        self._ending.add_done_callback(retrieve)
-
-    async def _end_of_work(self) -> None:
-        if self._ending is not None:  # else the client was closed before
-            await asyncio.shield(self._ending)
-
-    def __del__(self) -> None:
-        if not self.__dict__.get("_over", True):
-            close = getattr(self._items, "aclose", None)
-            if close is not None:
-                self._lease.begin(close())
-
-
-__all__ = ["BlockingIterator", "Lease"]
+__all__ = ["Lease"]

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import arker_sync
 from arker import models
-from arker_sync._bridge.outcomes import same
 from arker_sync._client.base import ClientBase
 
 
@@ -69,7 +67,7 @@ class OrgFilesystems(ClientBase):
         page_size: int | None = None,
         name_prefix: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[models.Filesystem]:
+    ) -> arker_sync.Items[models.Filesystem]:
         """Iterate over the organisation's filesystems, newest first. Pages are fetched on demand.
 
         Args:
@@ -84,7 +82,7 @@ class OrgFilesystems(ClientBase):
         iterator = self._async.iter_filesystems(
             cursor=cursor, page_size=page_size, name_prefix=name_prefix, deadline=deadline
         )
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def delete_filesystem(
         self, filesystem_id: str, *, deadline: float | None = None

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import arker_sync
 from arker import models
-from arker_sync._bridge.outcomes import same
 from arker_sync._client.base import ClientBase
 
 
@@ -36,7 +36,7 @@ class Pools(ClientBase):
 
     def iter_pools(
         self, *, cursor: str | None = None, page_size: int | None = None, deadline: float | None = None
-    ) -> Iterator[models.Pool]:
+    ) -> arker_sync.Items[models.Pool]:
         """Iterate over the organisation's pools. Pages are fetched on demand.
 
         Args:
@@ -49,7 +49,7 @@ class Pools(ClientBase):
             NotFoundError: The organisation has no pools.
         """
         iterator = self._async.iter_pools(cursor=cursor, page_size=page_size, deadline=deadline)
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def create_pool(
         self,

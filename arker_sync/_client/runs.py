@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
+import arker_sync
 from arker import models
-from arker_sync._bridge.outcomes import same
 from arker_sync._client.base import ClientBase
 
 
@@ -114,7 +114,7 @@ class OrgRuns(ClientBase):
         sort: str | None = None,
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
-    ) -> Iterator[models.OrgRunListRow]:
+    ) -> arker_sync.Items[models.OrgRunListRow]:
         """Iterate over the organisation's requests. Pages are fetched on demand.
 
         The list has offsets instead of cursors, and it grows during the iteration. All pages therefore end at the same
@@ -167,7 +167,7 @@ class OrgRuns(ClientBase):
             dir=dir,
             deadline=deadline,
         )
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
 
 __all__ = ["OrgRuns"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import arker_sync
@@ -260,7 +260,7 @@ class Vms(ClientBase):
         created_before: str | None = None,
         pool_id: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[arker_sync.VM]:
+    ) -> arker_sync.Items[arker_sync.VM]:
         """Iterate over handles on the organisation's VMs, newest first. Pages are fetched on demand.
 
         Each handle has every field of the list's `Vm`, also as ``vm.data``. The list covers all regions, and a handle
@@ -304,7 +304,7 @@ class Vms(ClientBase):
             pool_id=pool_id,
             deadline=deadline,
         )
-        return self._lease.iterate(iterator, lambda item: arker_sync.VM(item, self._lease))
+        return arker_sync.Items(iterator, self._lease, lambda item: arker_sync.VM(item, self._lease))
 
 
 __all__ = ["Vms"]

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import arker_sync
 from arker import models
-from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
 
@@ -59,7 +57,7 @@ class Filesystems(VmBase):
         page_size: int | None = None,
         filesystem_id: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[models.Mount]:
+    ) -> arker_sync.Items[models.Mount]:
         """Iterate over the filesystems that are bound into this VM, newest first. Pages are fetched on demand.
 
         Args:
@@ -74,7 +72,7 @@ class Filesystems(VmBase):
         iterator = self._async.iter_mounts(
             cursor=cursor, page_size=page_size, filesystem_id=filesystem_id, deadline=deadline
         )
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def delete_mount(self, mount_id: str, *, deadline: float | None = None) -> models.DeleteMountResponse:
         """Unbind a filesystem from this VM. Its files stay in the filesystem.
@@ -137,7 +135,7 @@ class Filesystems(VmBase):
         page_size: int | None = None,
         filesystem_id: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[models.Sync]:
+    ) -> arker_sync.Items[models.Sync]:
         """Iterate over the filesystems that are bound into this VM, as `iter_mounts` does.
 
         Args:
@@ -152,7 +150,7 @@ class Filesystems(VmBase):
         iterator = self._async.iter_syncs(
             cursor=cursor, page_size=page_size, filesystem_id=filesystem_id, deadline=deadline
         )
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> models.DeleteSyncResponse:
         """Unbind a filesystem from this VM, as `delete_mount` does.

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import arker_sync
 from arker import models
-from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
 
@@ -82,7 +81,7 @@ class RunRecords(VmBase):
         started_before: str | None = None,
         completed_after: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[models.RunSummary]:
+    ) -> arker_sync.Items[models.RunSummary]:
         """Iterate over this VM's runs, newest first, without their output. Pages are fetched on demand.
 
         Args:
@@ -106,7 +105,7 @@ class RunRecords(VmBase):
             completed_after=completed_after,
             deadline=deadline,
         )
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def cancel_run(self, run_id: str, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Cancel a run: kill its command and all its processes.

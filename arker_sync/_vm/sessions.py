@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import arker_sync
 from arker import models
-from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
 
@@ -87,7 +86,7 @@ class Sessions(VmBase):
         page_size: int | None = None,
         state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
-    ) -> Iterator[models.Session]:
+    ) -> arker_sync.Items[models.Session]:
         """Iterate over this VM's sessions, newest first. Pages are fetched on demand.
 
         Args:
@@ -100,7 +99,7 @@ class Sessions(VmBase):
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         iterator = self._async.iter_sessions(cursor=cursor, page_size=page_size, state=state, deadline=deadline)
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def delete_session(self, session_id: str, *, deadline: float | None = None) -> models.DeleteSessionResponse:
         """Delete a session and stop its commands.

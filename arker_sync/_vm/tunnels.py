@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import arker_sync
 from arker import models
-from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
 
@@ -93,7 +92,7 @@ class Tunnels(VmBase):
         page_size: int | None = None,
         state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
         deadline: float | None = None,
-    ) -> Iterator[models.Tunnel]:
+    ) -> arker_sync.Items[models.Tunnel]:
         """Iterate over this VM's tunnels, newest first. Pages are fetched on demand.
 
         Args:
@@ -106,7 +105,7 @@ class Tunnels(VmBase):
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         iterator = self._async.iter_tunnels(cursor=cursor, page_size=page_size, state=state, deadline=deadline)
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def delete_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
         """Delete a tunnel.

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import arker
+import arker_sync
 from arker import entries
-from arker_sync._bridge.outcomes import same
 from arker_sync._vmfiles.base import FilesBase
 
 
@@ -90,7 +88,7 @@ class Looks(FilesBase):
 
     def scandir(
         self, path: arker.transfer.RemotePath = ".", *, recursive: bool = False, deadline: float | None = None
-    ) -> Iterator[entries.FileEntry]:
+    ) -> arker_sync.Items[entries.FileEntry]:
         """Iterate over the entries of a directory, in any order, each with its status. Symlinks are not followed.
 
             for entry in vm.files.scandir("/srv", recursive=True):
@@ -109,11 +107,11 @@ class Looks(FilesBase):
             RemoteNotADirectoryError: It is not a directory; see `RemoteFileError` for other reasons.
         """
         iterator = self._async.scandir(path, recursive=recursive, deadline=deadline)
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def walk(
         self, path: arker.transfer.RemotePath = ".", *, deadline: float | None = None
-    ) -> Iterator[tuple[str, list[str], list[str]]]:
+    ) -> arker_sync.Items[tuple[str, list[str], list[str]]]:
         """Iterate over the directories of a tree from the top down, as `os.walk` does.
 
             for directory, directories, files in vm.files.walk("/srv"):
@@ -131,7 +129,7 @@ class Looks(FilesBase):
             RemoteNotADirectoryError: It is not a directory; see `RemoteFileError` for other reasons.
         """
         iterator = self._async.walk(path, deadline=deadline)
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
     def glob(
         self, pattern: str, *, root: arker.transfer.RemotePath | None = None, deadline: float | None = None
@@ -157,7 +155,7 @@ class Looks(FilesBase):
         ignore_case: bool = False,
         fixed: bool = False,
         deadline: float | None = None,
-    ) -> Iterator[entries.FileMatch]:
+    ) -> arker_sync.Items[entries.FileMatch]:
         """Iterate over the lines that match a pattern, in one file or in all files of a directory.
 
             for match in vm.files.grep("TODO|FIXME", "/srv/project"):
@@ -178,7 +176,7 @@ class Looks(FilesBase):
             InvalidArgumentError: The pattern is invalid.
         """
         iterator = self._async.grep(pattern, path, ignore_case=ignore_case, fixed=fixed, deadline=deadline)
-        return self._lease.iterate(iterator, same)
+        return arker_sync.Items(iterator, self._lease)
 
 
 __all__ = ["Looks"]

@@ -17,11 +17,11 @@ import pytest
 
 from arker import ApiError, ArkerError, ConfigurationError, Hooks, NotFoundError, RequestEvent, RetryPolicy
 from arker.emulator import Emulator
-from arker_sync import VM, Arker
+from arker_sync import VM, Arker, Items
 from arker_sync._bridge.call import Call, current_call
 from arker_sync._bridge.callbacks import feed, relay
 from arker_sync._bridge.facade import twin
-from arker_sync._bridge.lease import BlockingIterator, Lease
+from arker_sync._bridge.lease import Lease
 from arker_sync._bridge.workers import in_threads
 from tests.support.waiting import PATIENCE, block_until, until
 
@@ -156,7 +156,7 @@ def test_an_item_leaves_memory_without_a_collection_of_garbage(lease: Lease, no_
         yield _Result()
         yield _Result()
 
-    items = BlockingIterator(lease, work(), weakref.ref)
+    items = Items(work(), lease, weakref.ref)
     kept = next(items)
     block_until(lambda: kept() is None)
     items.close()

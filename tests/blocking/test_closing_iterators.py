@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from arker import ConfigurationError, FleetProgress, InvalidArgumentError
-from arker_sync import VM, Arker
+from arker_sync import VM, Arker, Items
 from arker_sync._bridge.callbacks import relay
-from arker_sync._bridge.lease import BlockingIterator, Lease
+from arker_sync._bridge.lease import Lease
 from arker_sync._bridge.worker import Worker
 from tests.support.waiting import PATIENCE, block_until
 
@@ -48,7 +47,7 @@ class Source:
 
 def test_another_thread_closes_it_amid_a_step(lease: Lease) -> None:
     source = Source()
-    items = lease.iterate(source.generator(), int)
+    items = Items(source.generator(), lease, int)
     found: list[int] = []
     reader = threading.Thread(target=lambda: found.extend(items), daemon=True)
     reader.start()
@@ -67,7 +66,7 @@ def test_a_callback_of_a_step_closes_it(lease: Lease) -> None:
         items.close()
 
     source = Source(relay("progress", stop))
-    items: BlockingIterator[int, int] = lease.iterate(source.generator(), int)
+    items: Items[int] = Items(source.generator(), lease, int)
     assert within_bounds(lambda: list(items)) == [1]
     assert source.closed.is_set()
 
@@ -81,7 +80,7 @@ def test_a_callback_of_a_step_that_asks_for_an_item_gets_an_error(lease: Lease) 
         told.append(caught.value)
         items.close()
 
-    items: BlockingIterator[int, int] = lease.iterate(Source(relay("progress", ask)).generator(), int)
+    items: Items[int] = Items(Source(relay("progress", ask)).generator(), lease, int)
     assert within_bounds(lambda: list(items)) == [1]
     assert len(told) == 1
 
@@ -117,7 +116,7 @@ def test_a_generator_that_the_loop_s_thread_destroys_ends_its_blocks(blocking: A
         with (
             blocking.fork("ubuntu") as vm,
             vm.open_session() as session,
-            contextlib.closing(lease.iterate(source.generator(), int)) as items,
+            Items(source.generator(), lease, int) as items,
         ):
             holder.append(items)
             yield f"{session.id} {next(items)}"
@@ -139,7 +138,7 @@ def test_a_generator_that_the_loop_s_thread_destroys_ends_its_blocks(blocking: A
 
 def test_a_function_whose_calls_are_cancelled_closes_it(lease: Lease) -> None:
     source = Source()
-    items = lease.iterate(source.generator(), int)
+    items = Items(source.generator(), lease, int)
     assert next(items) == 1
     worker = Worker()
     worker.cancel()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
+from arker_sync import Arker, Items
 from arker_sync._bridge.callbacks import feed
 from arker_sync._bridge.lease import Lease
 from tests.support.waiting import PATIENCE
@@ -31,21 +34,21 @@ class Numbers(AsyncIterator[int]):
 
 
 def test_iterators(lease: Lease) -> None:
-    assert list(lease.iterate(Numbers(3), str)) == ["1", "2", "3"]
-    numbers = lease.iterate(Numbers(2), int)
+    assert list(Items(Numbers(3), lease, str)) == ["1", "2", "3"]
+    numbers = Items(Numbers(2), lease, int)
     assert [next(numbers), next(numbers), next(numbers, None), next(numbers, None)] == [1, 2, None, None]
 
 
 def test_an_iterator_that_is_closed_or_dropped_amid_its_items(lease: Lease) -> None:
     source = Numbers(3)
-    items = lease.iterate(source, int)
+    items = Items(source, lease, int)
     assert next(items) == 1
     items.close()
     assert source.closed.is_set()
     assert list(items) == []
     items.close()
     source = Numbers(3)
-    for number in lease.iterate(source, int):
+    for number in Items(source, lease, int):
         assert number == 1
         break
     assert source.closed.wait(timeout=PATIENCE)
@@ -59,7 +62,7 @@ def test_an_iterator_that_can_go_on_after_an_exception_does(lease: Lease) -> Non
                 raise LookupError("at two")
             return number
 
-    items = lease.iterate(Stumbling(3), int)
+    items = Items(Stumbling(3), lease, int)
     assert next(items) == 1
     with pytest.raises(LookupError):
         next(items)
@@ -71,7 +74,7 @@ def test_a_generator_that_raises_is_over(lease: Lease) -> None:
         yield 1
         raise LookupError("its own")
 
-    items = lease.iterate(failing(), int)
+    items = Items(failing(), lease, int)
     assert next(items) == 1
     with pytest.raises(LookupError):
         next(items)
@@ -79,7 +82,7 @@ def test_a_generator_that_raises_is_over(lease: Lease) -> None:
 
 
 def test_threads_may_share_an_iterator(lease: Lease) -> None:
-    items = lease.iterate(Numbers(200), int)
+    items = Items(Numbers(200), lease, int)
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.extend(items)) for _ in range(8)]
     for thread in threads:
@@ -109,3 +112,26 @@ def test_what_a_caller_iterates_is_asked_in_its_thread(lease: Lease) -> None:
         lease.call(collect(feed(failing())))
     for other in ("a/path", b"bytes", [b"x"], None, 7):
         assert feed(other) is other
+
+
+def test_a_block_closes_them(blocking: Arker) -> None:
+    with blocking.fork("ubuntu") as vm, vm.files.scandir("/etc") as entries:
+        assert next(entries).name
+    assert list(entries) == []
+    with contextlib.closing(blocking.iter_vms()) as vms:
+        pass
+    assert list(vms) == []
+    with (
+        blocking.fork_many("ubuntu", 1) as fleet,
+        fleet.map(lambda vm, item: vm.run(item), ["true", "sleep 600"]) as outcomes,
+    ):
+        assert next(outcomes).ok
+    assert list(outcomes) == []
+    refused: Any = outcomes
+
+    async def misuse() -> None:
+        async with refused:
+            pass
+
+    with pytest.raises(TypeError, match="Items takes `with`"):
+        asyncio.run(misuse())

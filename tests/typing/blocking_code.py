@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from typing_extensions import assert_type
 
 from arker_sync import (
@@ -10,7 +12,9 @@ from arker_sync import (
     BackgroundRunResult,
     CompletedRunResult,
     DeleteVmResponse,
+    FleetOutcome,
     Hooks,
+    Items,
     ListVmsResponse,
     Run,
     RunResult,
@@ -44,3 +48,17 @@ def vms(ar: Arker, background: bool) -> None:
     vm.sync("path", b"data")
     assert_type(vm.create_session(env={"A": "b"}), Session)
     assert_type(vm.delete(), DeleteVmResponse)
+
+
+def iterators(ar: Arker, vm: VM) -> None:
+    def count(vm: VM, line: str) -> int:
+        return len(vm.run(line).stdout)
+
+    with ar.fork_many("ubuntu", 2) as fleet:
+        with closing(fleet.map(count, ["true"])) as outcomes:
+            assert_type(outcomes, Items[FleetOutcome[VM, str, int]])
+        with fleet.map(count, ["true"]) as outcomes:
+            assert_type(next(outcomes).unwrap(), int)
+    with ar.iter_vms() as vms, closing(vm.attach_run("r").lines()) as lines:
+        assert_type(next(vms, None), VM | None)
+        assert_type([line.text for line in lines], list[str])

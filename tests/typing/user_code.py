@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
@@ -16,6 +17,7 @@ from arker import (
     ArkerError,
     AsyncArker,
     AsyncFleet,
+    AsyncItems,
     AsyncReadStream,
     AsyncRun,
     AsyncSession,
@@ -232,6 +234,12 @@ async def fleets(ar: AsyncArker, vm: AsyncVM, lines: AsyncIterator[str]) -> None
             assert_type(outcome.error, Exception | None)
             assert_type(outcome.unwrap(), int)
         assert_type([each.unwrap() async for each in fleet.map(count, lines)], list[int])
+        async with fleet.map(count, lines) as outcomes:
+            assert_type(outcomes, AsyncItems[FleetOutcome[AsyncVM, str, int]])
+            assert_type((await anext(outcomes)).unwrap(), int)
+        async with aclosing(fleet.map(count, lines)) as outcomes, aclosing(ar.iter_vms()) as found:
+            assert_type(outcomes, AsyncItems[FleetOutcome[AsyncVM, str, int]])
+            assert_type(await anext(found, None), AsyncVM | None)
         for ran in await fleet.run(["echo", "hi"], check=True):
             assert_type(ran.unwrap(), CompletedRunResult)
         for moved in await fleet.upload(b"x", "/f", mode=0o644):

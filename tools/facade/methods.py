@@ -40,6 +40,13 @@ LATE: Final = {
     "seated": "_bridge.callbacks",
 }
 """What bodies need of modules that bring the event loop along: those are loaded when a body asks for them."""
+ITERATION: Final = {
+    "__anext__": "return self._next()",
+    "aclose": "self._close()",
+    "__aenter__": "return self",
+    "__aexit__": "self._close()",
+}
+"""The bodies of an iterator, whose work is written by hand."""
 HOLDERS: Final = {"FleetOutcome": "vm"}
 """Values that hold a handle, and the attribute with it."""
 
@@ -85,6 +92,7 @@ def render(function: Function, context: Context, overloaded: bool) -> list[str]:
         overloaded: Whether it has overloads.
     """
     decorators = [context.source.segment(each) for each in function.decorator_list]
+    decorators = [each for each in decorators if each != "abstractmethod"]
     is_overload = "overload" in decorators
     lines = [f"    @{each}" for each in decorators]
     lines += _signature(function, context, " ..." if is_overload else "")
@@ -192,6 +200,8 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
         special = _life(function, context, arguments)
         if special is not None:
             return special
+    if context.owner.name == "AsyncItems" and name in ITERATION:
+        return [space + ITERATION[name]]
     if name == "__aiter__":
         return [f"{space}return self"]
     if is_property:
@@ -216,15 +226,16 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
         asynchronous = "asynchronous"
     call = f"{asynchronous}.{name}("
     if not isinstance(function, ast.AsyncFunctionDef):
-        item = re.fullmatch(r"AsyncIterator\[(.*)\]", " ".join(returns.split()))
+        item = re.fullmatch(r"arker\.AsyncItems\[(.*)\]", " ".join(returns.split()))
         if item is not None:
             wrap = _wrap_function(item[1], context)
+            iterate = f"{space}return {context.blocking('AsyncItems')}(iterator, self._lease"
             if any("(" in argument for argument in arguments):  # the caller's functions are called amid the steps
                 lines += [f"{space}with {_late('seated')}() as seat:"]
                 lines += bracketed(f"iterator = {call}", arguments, ")", indent=12)
-                return [*lines, f"{space}return self._lease.iterate(iterator, {wrap}, seat)"]
+                return [*lines, f"{iterate}, {wrap or 'None'}, seat)"]
             lines += bracketed(f"iterator = {call}", arguments, ")", indent=8)
-            return [*lines, f"{space}return self._lease.iterate(iterator, {wrap})"]
+            return [*lines, f"{iterate}{wrap and f', {wrap}'})"]
         if _wrapped("value", returns, context) == "value":
             return [*lines, *bracketed(call if returns == "None" else f"return {call}", arguments, ")", indent=8)]
         lines += bracketed(f"value = {call}", arguments, ")", indent=8)
@@ -314,9 +325,9 @@ def _last(annotation: ast.expr) -> str:
 
 
 def _wrap_function(item: str, context: Context) -> str:
-    """Return the function that converts an iterator's item for a blocking caller."""
+    """Return the function that converts an iterator's item for a blocking caller; empty if the item stays as it is."""
     if not context.pattern.search(item):
-        return "same"
+        return ""
     return f"lambda item: {_wrapped('item', item, context)}"
 
 

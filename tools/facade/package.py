@@ -26,11 +26,11 @@ RUNTIME: Final = {
     "FileLike": "arker_sync._bridge.file_like",
     "twin": "arker_sync._bridge.facade",
     "held": "arker_sync._bridge.facade",
-    "same": "arker_sync._bridge.outcomes",
+    "BlockingIterator": "arker_sync._bridge.iterating",
 }
 """The imports of generated code, whatever its source imports."""
 
-BASES: Final = {"AsyncArker": "Life", "AsyncTerminal": "FileLike"}
+BASES: Final = {"AsyncArker": "Life", "AsyncTerminal": "FileLike", "AsyncItems": "BlockingIterator[T]"}
 """What twins of these classes stand on, which is written by hand; others stand on ``Facade``."""
 
 
@@ -78,8 +78,9 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     if docstring is not None:
         lines += [f"    {turner.docstring(docstring)}"]
     if is_root:
-        # A generic class is a twin of one with the same parameters.
+        # A generic class is a twin of one with the same parameters, unless its items are converted on the way.
         of = next((base.removeprefix("Generic") for base in bases if base.startswith("Generic[")), "")
+        of = "[Any]" if "[" in bases[0] else of
         lines += ["", f"    _async: arker.{surface.twins[cls.name]}{of}"]
     functions: list[Function] = [each for each in cls.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
     overloaded = {each.name for each in functions if "overload" in [source.segment(d) for d in each.decorator_list]}

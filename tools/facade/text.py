@@ -81,7 +81,7 @@ class Turner:
         text = re.sub(r"\b([Aa])sync (context manager|iterator)", _sentence_case, text)
         text = re.sub(r"\basync (with|for|def)\b", r"\1", text)
         text = re.sub(r"\bfrom arker import\b", "from arker_sync import", text)
-        text = re.sub(r"(?<=[`.])aclose\b", "close", text)
+        text = re.sub(r"(?<=[`.])aclos(e|ing)\b", r"clos\1", text)
         text = re.sub(r"\b((?:[Oo]ther|[Aa]nother|[Oo]ne) )task", r"\1thread", text)
         return self._words.sub(lambda match: {**self.names, **_TYPES}[match[1]], text)
 
