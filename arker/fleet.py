@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from mmap import mmap
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import arker
 from arker import models
@@ -210,8 +210,8 @@ class AsyncFleet:
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
         input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
-        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
-        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stdout: arker.transfer.OutputTarget | None = None,
+        on_stderr: arker.transfer.OutputTarget | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
         session_idx: int | None = None,
         timeout: float | None = None,

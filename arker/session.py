@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import arker
 from arker import models
@@ -174,8 +174,8 @@ class AsyncSession(Held[models.Session]):
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
         input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
-        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
-        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stdout: arker.transfer.OutputTarget | None = None,
+        on_stderr: arker.transfer.OutputTarget | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
         timeout: float | None = None,
         end_symbol: str | None = None,
@@ -226,8 +226,8 @@ class AsyncSession(Held[models.Session]):
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
         input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
-        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
-        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stdout: arker.transfer.OutputTarget | None = None,
+        on_stderr: arker.transfer.OutputTarget | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
         time_to_background: float | None = None,
         timeout: float | None = None,

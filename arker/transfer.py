@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from mmap import mmap
 from pathlib import PurePosixPath
-from typing import IO, Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from attrs import frozen
 
@@ -29,14 +29,48 @@ LocalPath: TypeAlias = str | os.PathLike[str]
 RemotePath: TypeAlias = str | PurePosixPath
 """A path in a VM: absolute, or relative to the home directory, with or without ``~/`` at the start."""
 
+Piece: TypeAlias = bytes | bytearray | memoryview
+"""Some of the bytes of a file."""
+
+
+@runtime_checkable
+class ReadableFile(Protocol):
+    """A binary file object that can be read: of `open`, `gzip`, `tempfile`, `zipfile`, aiofiles, or of one's own."""
+
+    def read(self, size: int, /) -> bytes | Awaitable[bytes]:
+        """Return the next bytes, some at least; none at the end. A coroutine function is awaited."""
+        ...
+
+
+@runtime_checkable
+class WritableFile(Protocol):
+    """A binary file object that can be written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write some bytes; return how many of them, or None for all. A coroutine function is awaited."""
+        ...
+
+
+@runtime_checkable
+class WritableText(Protocol):
+    """A file object for text that can be written to."""
+
+    def write(self, data: str, /) -> object:
+        """Write text."""
+        ...
+
+
 UploadSource: TypeAlias = (
-    LocalPath | bytes | bytearray | memoryview | mmap | IO[bytes] | AsyncIterable[bytes] | Iterable[bytes]
+    LocalPath | bytes | bytearray | memoryview | mmap | ReadableFile | AsyncIterable[Piece] | Iterable[Piece]
 )
 """Path of a local file, bytes (or another whole buffer in memory, such as an `mmap.mmap`), a binary file object (read
 from its current position), or an asynchronous or ordinary iterable of bytes."""
 
-DownloadTarget: TypeAlias = LocalPath | IO[bytes]
+DownloadTarget: TypeAlias = LocalPath | WritableFile
 """Path of a local file, or a writable binary file object."""
+
+OutputTarget: TypeAlias = Callable[[str], object] | WritableText | WritableFile
+"""What takes the output of a command as it comes: a function that is given text, or a text or binary file object."""
 
 
 @frozen(kw_only=True)
@@ -129,10 +163,15 @@ __all__ = [
     "DownloadTarget",
     "FileOutcome",
     "LocalPath",
+    "OutputTarget",
+    "Piece",
+    "ReadableFile",
     "RemotePath",
     "Strategy",
     "TransferProgress",
     "TransferResult",
     "UploadSource",
     "Verify",
+    "WritableFile",
+    "WritableText",
 ]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from mmap import mmap
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import arker
 import arker_sync
@@ -136,8 +136,8 @@ class Fleet(Facade):
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
         input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
-        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
-        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stdout: arker.transfer.OutputTarget | None = None,
+        on_stderr: arker.transfer.OutputTarget | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
         session_idx: int | None = None,
         timeout: float | None = None,

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, Literal, cast, overload
+from typing import Any, Literal, cast, overload
 
 import arker
 import arker_sync
@@ -133,8 +133,8 @@ class SessionHandle(Facade):
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
         input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
-        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
-        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stdout: arker.transfer.OutputTarget | None = None,
+        on_stderr: arker.transfer.OutputTarget | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
         timeout: float | None = None,
         end_symbol: str | None = None,
@@ -185,8 +185,8 @@ class SessionHandle(Facade):
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
         input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
-        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
-        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stdout: arker.transfer.OutputTarget | None = None,
+        on_stderr: arker.transfer.OutputTarget | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
         time_to_background: float | None = None,
         timeout: float | None = None,

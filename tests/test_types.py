@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HERE = Path(__file__).parent / "typing"
-PROGRAMS = [str(HERE / name) for name in ("user_code.py", "blocking_code.py")]
+PROGRAMS = [str(path) for path in sorted(HERE.glob("*.py"))]
 ACCEPTED = ["arker", "arker_sync", *PROGRAMS]
 STRICT = "# pyright: strict, reportUnusedExpression=false\n"
 
@@ -61,6 +61,7 @@ def check(found: list[tuple[Path, int, str]], wrong_code: Path) -> None:
 
 
 def test_mypy(wrong_code: Path) -> None:
+    assert len(PROGRAMS) > 2
     ended = run("mypy", "--strict", "--no-pretty", "--no-error-summary", *ACCEPTED, str(wrong_code))
     found = [
         ((ROOT / match[1]).resolve(), int(match[2]), match[3])

@@ -7,15 +7,12 @@ import io
 from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from arker.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from codecs import IncrementalDecoder
-
-Watcher: TypeAlias = Callable[[str], object] | IO[str] | IO[bytes]
-"""A function (or coroutine function) that is given text, or a file object that is open for writing."""
 
 _EXPECTED: Final = "expected a function of one argument, or a text or binary file that is open for writing"
 
@@ -103,4 +100,4 @@ def _write(file: Any, piece: Any) -> None:
         flush()  # it is to be seen as it comes
 
 
-__all__ = ["Sink", "Watcher", "sink_of"]
+__all__ = ["Sink", "sink_of"]

@@ -12,7 +12,7 @@ from arker._files.job import FileTracker, make_job
 from arker._files.ranges import CONCURRENCY, WORTH_PARTS, part_size, split
 from arker._files.remote import RemoteFile
 from arker._files.sources import check_local, is_path
-from arker._files.targets import LocalTarget, ObjectTarget, SpanWriter, Writable, check_target
+from arker._files.targets import LocalTarget, ObjectTarget, SpanWriter, check_target
 from arker._tasks.pools import pooled, together
 from arker._tasks.threads import finished_in_thread
 from arker._transport.attempts import deadline_scope
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 async def download(
     place: Place,
     path: RemotePath,
-    target: DownloadTarget | Writable,
+    target: DownloadTarget,
     *,
     concurrency: int | None,
     part_size: int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import io
 import os
 import stat
@@ -98,6 +99,8 @@ def _of_object(argument: str, file: Any) -> Source | None:
 
 
 def _seekable(file: Any) -> bool:
+    if inspect.iscoroutinefunction(file.read) or inspect.iscoroutinefunction(getattr(file, "seek", None)):
+        return False  # such as one of a web framework's, which is read in the loop
     ask: Callable[[], bool] | None = getattr(file, "seekable", None)
     return callable(getattr(file, "seek", None)) and callable(getattr(file, "tell", None)) and (ask is None or ask())
 

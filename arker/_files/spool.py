@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from typing import IO
+import errno
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
+from typing import TYPE_CHECKING
 
 from arker._files.ranges import MIB
 from arker._files.sources import FileSource, MemorySource, Source, is_buffer, name_of
@@ -11,6 +13,9 @@ from arker._files.temporary import TemporaryFile
 from arker._tasks.threads import finished_in_thread, in_thread
 from arker.errors import InvalidArgumentError, LocalFileError
 from arker.models import CHUNK_SIZE
+
+if TYPE_CHECKING:
+    from arker.transfer import ReadableFile
 
 
 class _Spool:
@@ -80,21 +85,27 @@ def _next(items: Iterator[object]) -> tuple[object] | tuple[()]:
     return ()
 
 
-async def spool_object(argument: str, file: IO[bytes]) -> Source:
+async def spool_object(argument: str, file: ReadableFile) -> Source:
     spool = _Spool(argument, file)
+    is_awaited = inspect.iscoroutinefunction(file.read)
     try:
-        while piece := await in_thread(_read_some, file):
+        while piece := await _piece(file, is_awaited=is_awaited):
             await spool.add(piece)
         return await spool.source()
     finally:
         spool.close()
 
 
-def _read_some(file: IO[bytes]) -> bytes:
+async def _piece(file: ReadableFile, *, is_awaited: bool) -> bytes:
     try:
-        return file.read(MIB)
+        found = file.read(MIB) if is_awaited else await in_thread(file.read, MIB)
+        # Some objects hand their calls over to another one, and are coroutine functions by what they return only.
+        piece: bytes | None = await found if isinstance(found, Awaitable) else found
+        if piece is None:
+            raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
     except OSError as error:
         raise LocalFileError(error, name_of(file)) from error
+    return piece
 
 
 async def spool_file(argument: str, value: object, file: FileSource) -> Source:

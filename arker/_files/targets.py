@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Awaitable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from arker._files.job import Tell
+    from arker.transfer import WritableFile
 
 FLUSH: Final = MIB // 2
 """Bytes that are collected before a write: each range holds twice as many."""
@@ -139,19 +143,12 @@ class SpanWriter:
             await self._writing
 
 
-class Writable(Protocol):
-    """What bytes can be written to."""
-
-    def write(self, data: memoryview, /) -> object:
-        """Write some bytes; return how many of them, or None for all."""
-        ...
-
-
 class ObjectTarget:
     """A file object of the caller's."""
 
-    def __init__(self, file: Writable, tell: Tell) -> None:
+    def __init__(self, file: WritableFile, tell: Tell) -> None:
         self._file = file
+        self._is_awaited = inspect.iscoroutinefunction(file.write)
         self._tell = tell
         self._pieces: list[bytes] = []
         self._count = 0
@@ -166,21 +163,42 @@ class ObjectTarget:
     async def finish(self) -> None:
         """Write the collected bytes."""
         if self._pieces:
-            pieces, self._pieces = self._pieces, []
+            pieces, self._pieces = deque(self._pieces), []
             self._done, self._count = self._done + self._count, 0
-            await in_thread(self._write, pieces)
+            while pieces:
+                # A coroutine that is made in a thread would be lost with a caller who is cancelled meanwhile.
+                begun = self._write(pieces) if self._is_awaited else await in_thread(self._write, pieces)
+                if begun is not None:
+                    with self._named_errors():
+                        self._advance(pieces, await begun)
             self._tell(self._done)
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, pieces: deque[bytes]) -> Awaitable[object] | None:
+        """Write pieces. Stop at one whose writing is to be awaited, and return that."""
+        with self._named_errors():
+            while pieces:
+                # Not a memoryview, since classes of callers are written for bytes.
+                count = self._file.write(pieces[0])
+                if isinstance(count, Awaitable):
+                    return count
+                self._advance(pieces, count)
+        return None
+
+    def _advance(self, pieces: deque[bytes], count: object) -> None:
+        piece = pieces.popleft()
+        if count is None and isinstance(self._file, io.RawIOBase):
+            raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
+        # Raw files say how many bytes they took; some objects say nothing.
+        if isinstance(count, int) and not isinstance(count, bool):
+            if count <= 0:
+                raise OSError(errno.EIO, f"the file object took none of {len(piece)} bytes: write() returned {count}")
+            if count < len(piece):
+                pieces.appendleft(piece[count:])
+
+    @contextmanager
+    def _named_errors(self) -> Generator[None]:
         try:
-            for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    count: Any = self._file.write(view)
-                    if count is None and isinstance(self._file, io.RawIOBase):
-                        raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
-                    # Raw files say how many bytes they took; some objects say nothing.
-                    view = view[count:] if isinstance(count, int) else view[len(view) :]
+            yield
         except LocalFileError:
             raise  # it names its file
         except OSError as error:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, Literal, cast, overload
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast, overload
 
 import arker
 import arker_sync
@@ -25,8 +25,8 @@ class Runs(VmBase):
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
         input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
-        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
-        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stdout: arker.transfer.OutputTarget | None = None,
+        on_stderr: arker.transfer.OutputTarget | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
@@ -141,8 +141,8 @@ class Runs(VmBase):
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
         input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
-        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
-        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stdout: arker.transfer.OutputTarget | None = None,
+        on_stderr: arker.transfer.OutputTarget | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,

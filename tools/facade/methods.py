@@ -180,7 +180,7 @@ def _argument(parameter: Parameter, context: Context) -> str:
         if handle is None:
             raise SystemExit(f"{name}: {annotation}: a function of no handle")
         return f"{_late('in_threads')}({name}, {context.blocking(handle[1])}, self._lease)"
-    if re.search(r"Callable\[.*\bIO\[", annotation):
+    if "arker.transfer.OutputTarget" in annotation:
         return f'{_late("relay_output")}("{name}", {name})'
     if "Callable[" in annotation:
         return f'{_late("relay")}("{name}", {name})'

@@ -1,0 +1,141 @@
+"""File objects of many libraries, and of callers' own, as sources and targets."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+import pytest
+from fastapi import UploadFile
+
+from arker import AsyncVM, InvalidArgumentError, LocalFileError
+
+pytestmark = pytest.mark.anyio
+
+DATA = os.urandom(700_000) + bytes(700_000)
+
+OPEN: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bz2": bz2.open, "lzma": lzma.open}
+
+
+@pytest.mark.parametrize("name", OPEN)
+async def test_files_that_compress(vm: AsyncVM, tmp_path: Path, name: str) -> None:
+    await vm.files.write_bytes("f", DATA)
+    with OPEN[name](tmp_path / "f", "wb") as file:
+        assert (await vm.download("f", file)).size == len(DATA)
+    with OPEN[name](tmp_path / "f", "rb") as file:
+        assert file.read() == DATA
+        file.seek(10)
+        await vm.upload(file, "again")
+    assert await vm.files.read_bytes("again") == DATA[10:]
+
+
+@pytest.mark.parametrize("make", [tempfile.SpooledTemporaryFile, tempfile.NamedTemporaryFile])
+async def test_temporary_files(vm: AsyncVM, make: Callable[[], IO[bytes]]) -> None:
+    await vm.files.write_bytes("f", DATA)
+    with make() as file:
+        await vm.download("f", file)
+        file.seek(0)
+        assert file.read() == DATA
+        file.seek(1)
+        await vm.upload(file, "again")
+    assert await vm.files.read_bytes("again") == DATA[1:]
+
+
+async def test_a_member_of_an_archive(vm: AsyncVM, tmp_path: Path) -> None:
+    await vm.files.write_bytes("f", DATA)
+    with zipfile.ZipFile(tmp_path / "f.zip", "w") as archive, archive.open("inner", "w") as member:
+        await vm.download("f", member)
+    with zipfile.ZipFile(tmp_path / "f.zip") as archive, archive.open("inner") as member:
+        await vm.upload(member, "again")
+    assert await vm.files.read_bytes("again") == DATA
+
+
+class Own:
+    """A class that is written for bytes, and takes at most some at once."""
+
+    def __init__(self, most: int | None, answer: Callable[[int], object]) -> None:
+        self.data = b""
+        self.most = most
+        self.answer = answer
+
+    def write(self, data: bytes) -> object:
+        assert type(data) is bytes
+        self.data += data[: self.most]
+        return self.answer(len(data[: self.most]))
+
+
+@pytest.mark.parametrize(
+    ("most", "answer"),
+    [(None, lambda _: None), (None, lambda _: True), (None, lambda count: count), (99_999, lambda count: count)],
+    ids=["none", "true", "count", "some"],
+)
+async def test_a_class_of_one_s_own(vm: AsyncVM, most: int | None, answer: Callable[[int], object]) -> None:
+    await vm.files.write_bytes("f", DATA)
+    target = Own(most, answer)
+    await vm.download("f", target)
+    assert target.data == DATA
+
+
+async def test_one_that_takes_nothing(vm: AsyncVM) -> None:
+    await vm.files.write_bytes("f", DATA)
+    with pytest.raises(LocalFileError, match=r"write\(\) returned 0"):
+        await vm.download("f", Own(0, lambda count: count))
+
+
+# --- files whose methods are awaited ----------------------------------------------------------------------------------
+
+
+class Delegating:
+    """A file whose methods are awaited, but are no coroutine functions themselves."""
+
+    def __init__(self, file: anyio.AsyncFile[bytes]) -> None:
+        self.read: Any = lambda size=-1: file.read(size)
+        self.write: Any = lambda data: file.write(data)
+
+
+@pytest.mark.parametrize("wrap", [lambda file: file, Delegating], ids=["itself", "delegating"])
+async def test_a_file_of_anyio(vm: AsyncVM, tmp_path: Path, wrap: Callable[[anyio.AsyncFile[bytes]], Any]) -> None:
+    await vm.files.write_bytes("f", DATA)
+    async with await anyio.open_file(tmp_path / "f", "wb") as file:
+        await vm.download("f", wrap(file))
+    assert (tmp_path / "f").read_bytes() == DATA
+    async with await anyio.open_file(tmp_path / "f", "rb") as file:
+        await vm.upload(wrap(file), "again")
+    assert await vm.files.read_bytes("again") == DATA
+
+
+async def test_an_uploaded_file_of_a_web_framework(vm: AsyncVM) -> None:
+    file = UploadFile(io.BytesIO(DATA), filename="f")
+    await file.seek(5)
+    await vm.upload(file, "f")
+    assert await vm.files.read_bytes("f") == DATA[5:]
+
+
+async def test_one_that_gives_text_is_refused(vm: AsyncVM) -> None:
+    class Text:
+        async def read(self, size: int) -> str:
+            return "text"[:size]
+
+    text: Any = Text()
+    with pytest.raises(InvalidArgumentError, match="expected bytes from it, got str"):
+        await vm.upload(text, "f")
+
+
+async def test_a_file_that_does_not_wait_is_not_at_its_end(vm: AsyncVM) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    try:
+        with open(reader, "rb", buffering=0) as file, pytest.raises(LocalFileError, match="does not wait"):  # noqa: ASYNC230
+            await vm.upload(file, "f")
+    finally:
+        os.close(writer)
+    assert not await vm.files.exists("f")
