@@ -171,11 +171,14 @@ class AsyncRemoteFile(Generic[AnyStr]):
                 self._place,
                 self._path,
                 self._letter,
+                self._codec[0],
                 parents=self._parents,
                 mode=self._permissions,
                 deadline=self._deadline,
             )
             self._encoder = codecs.getincrementalencoder(self._codec[0])(self._codec[1])
+            if self._writing.marked:
+                self._encoder.setstate(0)
         return self
 
     async def __aexit__(

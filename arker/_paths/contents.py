@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import TYPE_CHECKING, Final
 
 from arker import _files
@@ -27,6 +28,7 @@ _ALIAS: Final = shell_program(__package__, "alias.sh")
 _CHECK: Final = shell_program(__package__, "check.sh")
 _CHMOD: Final = shell_program(__package__, "chmod.sh")
 _PUT: Final = shell_program(__package__, "put.sh")
+_TEST: Final = shell_program(__package__, "test.sh")
 
 _SMALL: Final = 8 * 1024
 """Bytes that are appended by the command itself; five times as many are sent."""
@@ -72,8 +74,6 @@ def checked_text(text: object, encoding: object, errors: object) -> bytes:
 
 def check_codec(encoding: object, errors: object) -> tuple[str, str]:
     """Check the names of an encoding and of an error handler."""
-    import codecs  # few programs write text in other encodings
-
     try:
         codecs.lookup(encoding)  # type: ignore[arg-type]
         "".encode(str(encoding))  # refuses a codec that is none of text, such as hex
@@ -84,6 +84,42 @@ def check_codec(encoding: object, errors: object) -> tuple[str, str]:
     except (LookupError, TypeError, ValueError):
         raise InvalidArgumentError("errors", errors, "expected an error handler, such as strict or replace") from None
     return str(encoding), str(errors)
+
+
+async def needs_no_mark(shell: PathShell, path: str, encoding: str) -> bool:
+    """Return whether text for a file's end is written without a byte-order mark: the file has one at its beginning.
+
+    Args:
+        shell: The operation.
+        path: The file.
+        encoding: The encoding of the text; few have a mark.
+    """
+    if not "".encode(encoding):
+        return False
+    return (await shell.run(_TEST, ["-s", path], [path])).stdout == b"1"
+
+
+async def write_text(
+    place: Place,
+    path: object,
+    text: object,
+    encoding: object,
+    errors: object,
+    *,
+    parents: bool,
+    append: bool,
+    mode: int | None,
+    deadline: float | None,
+) -> None:
+    """Write text to a file; see `AsyncFiles.write_text`."""
+    data, (codec, handler) = checked_text(text, encoding, errors), check_codec(encoding, errors)
+    shell = PathShell(place, "write_text")
+    with shell.within(deadline):
+        if check.check_boolean("append", append) and await needs_no_mark(shell, check_path(path), codec):
+            encoder = codecs.getincrementalencoder(codec)(handler)
+            encoder.setstate(0)
+            data = encoder.encode(str(text), True)
+        await write(place, path, data, "write_text", parents=parents, append=append, mode=mode)
 
 
 async def write(
@@ -188,7 +224,9 @@ __all__ = [
     "check_codec",
     "check_writable",
     "checked_text",
+    "needs_no_mark",
     "read",
     "write",
     "write_source",
+    "write_text",
 ]

@@ -15,7 +15,7 @@ from arker._files.sources import MemorySource
 from arker._files.targets import ObjectTarget
 from arker._files.temporary import TemporaryFile
 from arker._paths.checks import check_path, named
-from arker._paths.contents import alias_of, check_writable, write_source
+from arker._paths.contents import alias_of, check_writable, needs_no_mark, write_source
 from arker._paths.shell import PathShell
 from arker._paths.spool import discard
 from arker._tasks.cleanup import clean_up
@@ -157,9 +157,12 @@ class WrittenFile:
 
     Attributes:
         size: Bytes that were written so far.
+        marked: Whether its text begins without a byte-order mark, since the file that is there has one.
     """
 
-    def __init__(self, place: Place, path: str, *, append: bool, new: bool, parents: bool, mode: int | None) -> None:
+    def __init__(
+        self, place: Place, path: str, *, append: bool, new: bool, parents: bool, mode: int | None, marked: bool
+    ) -> None:
         """Begin a file, which must have been checked.
 
         Args:
@@ -169,6 +172,7 @@ class WrittenFile:
             new: Whether a file that is there is an error.
             parents: Whether to make missing directories.
             mode: Permission bits, if they are to be set.
+            marked: Whether its text begins without a byte-order mark.
         """
         self._place = place
         self._path = path
@@ -178,6 +182,7 @@ class WrittenFile:
         self._local: TemporaryFile | None = None
         self._failure: ArkerError | None = None
         self._sent = False
+        self.marked = marked
         self.size = 0
 
     async def write(self, data: bytes) -> None:
@@ -263,14 +268,25 @@ class WrittenFile:
 
 
 async def open_for_writing(
-    place: Place, path: object, letter: str, *, parents: bool, mode: int | None, deadline: float | None
+    place: Place, path: object, letter: str, codec: str, *, parents: bool, mode: int | None, deadline: float | None
 ) -> WrittenFile:
-    """Open a file for writing. Raises at once if it cannot be written."""
+    """Open a file for writing. Raises at once if it cannot be written.
+
+    Args:
+        place: The VM.
+        path: The file.
+        letter: The letter of its mode.
+        codec: The encoding of its text.
+        parents: Whether to make missing directories.
+        mode: Permission bits, if they are to be set.
+        deadline: Seconds for opening it.
+    """
     where = check_path(path)
     shell = PathShell(place, _OPERATION)
     with shell.within(deadline):
         await check_writable(shell, where, new=letter == "x", parents=parents)
-    return WrittenFile(place, where, append=letter == "a", new=letter == "x", parents=parents, mode=mode)
+        marked = letter == "a" and await needs_no_mark(shell, where, codec)
+    return WrittenFile(place, where, append=letter == "a", new=letter == "x", parents=parents, mode=mode, marked=marked)
 
 
 def check_open_mode(mode: object) -> tuple[str, bool]:

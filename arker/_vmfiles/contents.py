@@ -111,9 +111,16 @@ class Contents(FilesBase):
         Raises:
             RemoteFileNotFoundError: There is no such directory; see `RemoteFileError` for other reasons.
         """
-        data = _paths.contents.checked_text(text, encoding, errors)
-        await _paths.contents.write(
-            self._place, path, data, "write_text", parents=parents, append=append, mode=mode, deadline=deadline
+        await _paths.contents.write_text(
+            self._place,
+            path,
+            text,
+            encoding,
+            errors,
+            parents=parents,
+            append=append,
+            mode=mode,
+            deadline=deadline,
         )
         return len(text)
 
