@@ -238,7 +238,7 @@ if TYPE_CHECKING:
     from arker.run import AsyncRun, OutputChunk, OutputLine
     from arker.session import AsyncSession
     from arker.terminal import AsyncTerminal
-    from arker.transfer import FileOutcome, TransferProgress, TransferResult
+    from arker.transfer import FileOutcome, ReadableFile, TransferProgress, TransferResult, WritableFile, WritableText
     from arker.tunnel import AsyncTunnel, TunnelResponse
     from arker.vm import AsyncVM
     from arker.watch import AsyncWatch
@@ -401,6 +401,7 @@ __all__ = [
     "PtyTicketResponse",
     "QuotaExceededError",
     "RateLimitedError",
+    "ReadableFile",
     "ReapReport",
     "Recovery",
     "RegionPlacement",
@@ -485,6 +486,8 @@ __all__ = [
     "Worker",
     "WorkerState",
     "WorkingDirectoryError",
+    "WritableFile",
+    "WritableText",
 ]
 
 # Loading everything is slow, and most programs need only a part.
@@ -507,7 +510,7 @@ __getattr__, __dir__ = lazy_root(
         "arker.run": "AsyncRun OutputChunk OutputLine",
         "arker.session": "AsyncSession",
         "arker.terminal": "AsyncTerminal",
-        "arker.transfer": "FileOutcome TransferProgress TransferResult",
+        "arker.transfer": "FileOutcome ReadableFile TransferProgress TransferResult WritableFile WritableText",
         "arker.tunnel": "AsyncTunnel TunnelResponse",
         "arker.vm": "AsyncVM",
         "arker.watch": "AsyncWatch",

@@ -12,6 +12,7 @@ from attrs import field, fields, frozen
 
 from arker import models
 from arker._basics import names
+from arker._basics.arguments import guide
 from arker._basics.descriptors import most_connections
 from arker._config import key as keys
 from arker._config import ledger as ledgers
@@ -30,6 +31,7 @@ GenerationSetting: TypeAlias = Literal["auto", "1", "0.5"]
 _GENERATIONS: Final = ("auto", "1", "0.5")
 
 
+@guide
 @frozen(kw_only=True)
 class RetryPolicy:
     """A retry policy: how often and how soon to retry.
@@ -69,6 +71,7 @@ class RetryPolicy:
         return cls(**check.only_keys("retry", value, names))
 
 
+@guide
 @frozen(kw_only=True)
 class HttpTimeouts:
     """Limits on a connection, in seconds. None means no limit.

@@ -230,7 +230,7 @@ if TYPE_CHECKING:
     )
     from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
     from arker.run import OutputChunk, OutputLine
-    from arker.transfer import FileOutcome, TransferProgress, TransferResult
+    from arker.transfer import FileOutcome, ReadableFile, TransferProgress, TransferResult, WritableFile, WritableText
     from arker.tunnel import TunnelResponse
     from arker_sync.client import Arker
     from arker_sync.files import Files
@@ -397,6 +397,7 @@ __all__ = [
     "QuotaExceededError",
     "RateLimitedError",
     "ReadStream",
+    "ReadableFile",
     "ReapReport",
     "Recovery",
     "RegionPlacement",
@@ -487,6 +488,8 @@ __all__ = [
     "Worker",
     "WorkerState",
     "WorkingDirectoryError",
+    "WritableFile",
+    "WritableText",
 ]
 
 # Loading everything is slow, and most programs need only a part.
@@ -501,7 +504,7 @@ __getattr__, __dir__ = lazy_root(
         "arker.models": " ".join(models.__all__),
         "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
         "arker.run": "OutputChunk OutputLine",
-        "arker.transfer": "FileOutcome TransferProgress TransferResult",
+        "arker.transfer": "FileOutcome ReadableFile TransferProgress TransferResult WritableFile WritableText",
         "arker.tunnel": "TunnelResponse",
         "arker_sync.client": "Arker",
         "arker_sync.files": "Files",

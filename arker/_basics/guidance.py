@@ -12,6 +12,8 @@ from functools import partial
 from types import FunctionType
 from typing import Final, NoReturn, TypeVar
 
+from arker._basics.arguments import guide
+
 T = TypeVar("T")
 
 CLOSED: Final = (
@@ -176,6 +178,8 @@ def no_end(self: object, *_: object) -> None:
 def whole(cls: type[T]) -> type[T]:
     """Give the methods that come from a class's parts its name, which messages and tracebacks show.
 
+    Its initializer tells of arguments from elsewhere.
+
     Their modules stay: libraries such as pydantic look up there what annotations name.
     """
     for part in cls.__mro__[1:]:
@@ -185,7 +189,7 @@ def whole(cls: type[T]) -> type[T]:
             found = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
             if isinstance(found, FunctionType) and found.__qualname__ == f"{part.__qualname__}.{name}":
                 found.__qualname__ = f"{cls.__qualname__}.{name}"
-    return cls
+    return guide(cls)
 
 
 def findable(part: type) -> None:

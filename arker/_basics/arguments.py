@@ -1,0 +1,63 @@
+"""Hints for users of an argument of a client or a setting that they know from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import wraps
+from types import FunctionType
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+_CLIENT: Final = {
+    **dict.fromkeys(["token", "key", "apikey", "auth_key", "access_token"], "api_key"),
+    **dict.fromkeys(["url", "api_url", "endpoint", "host", "server_url", "domain"], "base_url"),
+    **dict.fromkeys(["proxy", "proxies"], "the variables HTTPS_PROXY and NO_PROXY of the environment"),
+    **dict.fromkeys(
+        ["verify", "verify_ssl", "ssl", "ssl_context", "cert", "ca_certs"],
+        "the variable SSL_CERT_FILE of the environment for other certificates",
+    ),
+    **dict.fromkeys(["retries", "max_retries"], "retry=RetryPolicy(attempts=…)"),
+    **dict.fromkeys(["on_request", "on_retry", "on_transfer"], "hooks=Hooks(on_request=…, on_retry=…, on_transfer=…)"),
+    **dict.fromkeys(["concurrency", "max_concurrency", "limit"], "max_connections"),
+    **dict.fromkeys(["deadline", "request_timeout"], "deadline of each call, or timeout=HttpTimeouts(…)"),
+}
+ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "AsyncArker": {
+        **_CLIENT,
+        **dict.fromkeys(["http_client", "client", "connector", "headers", "trust_env"], "session"),
+    },
+    "Arker": {**_CLIENT, "session": "AsyncArker: a session belongs to one event loop"},
+    "RetryPolicy": {
+        **dict.fromkeys(["max_attempts", "retries", "max_retries", "total"], "attempts"),
+        **dict.fromkeys(["backoff", "backoff_factor", "delay", "wait"], "base_delay and max_delay"),
+    },
+    "HttpTimeouts": {
+        **dict.fromkeys(["read", "write", "sock_read"], "idle, or deadline of each call"),
+        **dict.fromkeys(["total", "timeout", "deadline"], "deadline of each call"),
+    },
+}
+"""For each class: arguments from elsewhere, and what there is in place of them."""
+
+
+def guide(cls: type[T]) -> type[T]:
+    """Let the initializer of a class tell what to use instead of an argument from elsewhere."""
+    words, initialize = ARGUMENTS.get(cls.__name__), vars(cls).get("__init__")
+    if words is not None and isinstance(initialize, FunctionType):
+        setattr(cls, "__init__", _guided(initialize, words))  # noqa: B010 - type checkers know its own signature
+    return cls
+
+
+def _guided(initialize: FunctionType, words: Mapping[str, str]) -> Any:
+    @wraps(initialize)
+    def __init__(self: object, *arguments: Any, **named: Any) -> None:
+        for name in named:
+            if name in words:
+                problem = f"{initialize.__qualname__}() got an unexpected keyword argument {name!r}"
+                raise TypeError(f"{problem}; use {words[name]}")
+        initialize(self, *arguments, **named)
+
+    return __init__
+
+
+__all__ = ["ARGUMENTS", "guide"]

@@ -1,0 +1,54 @@
+"""What is told to those who use arguments that they know from elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+import arker
+import arker_sync
+from arker._basics.arguments import ARGUMENTS
+
+CLASSES: dict[str, Any] = {
+    "AsyncArker": arker.AsyncArker,
+    "Arker": arker_sync.Arker,
+    "RetryPolicy": arker.RetryPolicy,
+    "HttpTimeouts": arker.HttpTimeouts,
+}
+ELSEWHERE = {"the", "deadline", "AsyncArker"}
+"""First words of advice that is no argument of the class itself."""
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "use"), [(n, g, u) for n, told in ARGUMENTS.items() for g, u in told.items()]
+)
+def test_arguments_from_elsewhere(name: str, given: str, use: str) -> None:
+    cls = CLASSES[name]
+    accepted = inspect.signature(cls).parameters
+    assert given not in accepted
+    first = re.match(r"\w+", use)
+    assert first is not None
+    assert first[0] in {*accepted, *ELSEWHERE}
+    with pytest.raises(TypeError) as caught:
+        cls(**{given: "x"})
+    assert str(caught.value) == f"{name}.__init__() got an unexpected keyword argument {given!r}; use {use}"
+
+
+def test_other_arguments_are_left_to_python() -> None:
+    for cls in CLASSES.values():
+        with pytest.raises(
+            TypeError, match=rf"{cls.__name__}\.__init__\(\) got an unexpected keyword argument 'unheard'"
+        ):
+            cls(unheard=1)
+
+
+def test_a_class_of_one_s_own_may_have_them() -> None:
+    class Mine(arker.AsyncArker):
+        def __init__(self, *, proxy: str) -> None:
+            super().__init__("key", region="us-west-2")
+            self.proxy = proxy
+
+    assert Mine(proxy="p").proxy == "p"
