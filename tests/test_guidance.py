@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import attrs
 import pytest
 
 import arker
@@ -35,6 +36,7 @@ CLASSES: dict[str, list[type]] = {
     "Terminal": [arker.AsyncTerminal, arker_sync.Terminal],
     "Emulator": [Emulator],
     "CompletedRunResult": [arker.models.CompletedRunResult],
+    "RunFailedError": [arker.RunFailedError],
 }
 
 
@@ -47,13 +49,16 @@ def test_what_is_named_is_there_and_what_is_misremembered_is_not(name: str, give
     first = re.match(r"\w+", use)
     assert first is not None
     for cls in CLASSES[name]:
-        assert hasattr(cls, first[0]), (cls, use)
+        documented = f"    {first[0]}: " in (cls.__doc__ or "")  # what an error's initializer sets
+        assert hasattr(cls, first[0]) or documented, (cls, use)
         assert not hasattr(cls, given), (cls, given)
 
 
 def test_names_from_elsewhere() -> None:
     asyncio_client, blocking_client = clients()
     result = arker.models.CompletedRunResult(run_id="r", stdout=b"", stderr=b"", exit_code=0)
+    failed = arker.RunFailedError(attrs.evolve(result, exit_code=1, stdout=b"out", stderr=b"\xff"))
+    assert (failed.stdout_text, failed.stderr_text) == ("out", "\ufffd")
     with Emulator() as emulator:
         for value, name, told in [
             (asyncio_client, "create", "'AsyncArker' object has no attribute 'create'; use fork"),
@@ -104,6 +109,8 @@ def test_names_from_elsewhere() -> None:
             (result, "returncode", "'CompletedRunResult' object has no attribute 'returncode'; use exit_code"),
             (emulator, "base_url", "'Emulator' object has no attribute 'base_url'; use url"),
             (asyncio_client, "unheard_of", "'AsyncArker' object has no attribute 'unheard_of'"),
+            (failed, "returncode", "'RunFailedError' object has no attribute 'returncode'; use exit_code"),
+            (failed, "unheard_of", "'RunFailedError' object has no attribute 'unheard_of'"),
             (result, "unheard_of", "'CompletedRunResult' object has no attribute 'unheard_of'"),
         ]:
             assert not hasattr(value, name)

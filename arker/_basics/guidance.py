@@ -40,6 +40,7 @@ _TUNNEL: Final = {
     **dict.fromkeys(["get", "post", "fetch"], "request"),
     **dict.fromkeys(["host", "hostname", "address"], "url"),
 }
+_EXIT_CODE: Final = dict.fromkeys(["returncode", "return_code", "exitcode"], "exit_code")
 INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     "AsyncArker": {"close": "aclose"},
     "Arker": {
@@ -111,10 +112,12 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         **dict.fromkeys(["stop", "kill", "terminate"], "close, or a block"),
     },
     "CompletedRunResult": {
-        **dict.fromkeys(["returncode", "return_code", "exitcode", "code", "exitCode"], "exit_code"),
+        **_EXIT_CODE,
+        **dict.fromkeys(["code", "exitCode"], "exit_code"),
         **dict.fromkeys(["output", "out", "text", "result"], "stdout_text, or stdout for bytes"),
         **dict.fromkeys(["err", "error"], "stderr_text, or stderr for bytes"),
     },
+    "RunFailedError": {**_EXIT_CODE, "output": "stdout_text, or stdout for bytes"},
 }
 """For each class, or a class and its blocking twin: names from elsewhere, and what there is in place of them."""
 _PARTS: Final = frozenset(["_client", "_vm", "_vmfiles"])

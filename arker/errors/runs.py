@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import arker
+from arker._basics.guidance import instead
 from arker.errors.base import (
     ArkerError,
 )
@@ -39,6 +40,19 @@ class RunFailedError(ArkerError):
         self.stdout = result.stdout
         self.stderr = result.stderr
         self.exit_code = result.exit_code
+
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+
+    @property
+    def stdout_text(self) -> str:
+        """The command's standard output as text; see `CompletedRunResult.stdout_text`."""
+        return self.result.stdout_text
+
+    @property
+    def stderr_text(self) -> str:
+        """The command's standard error as text; see `CompletedRunResult.stderr_text`."""
+        return self.result.stderr_text
 
 
 class CommandNotRunError(ArkerError):

@@ -253,6 +253,7 @@ async def errors(vm: AsyncVM) -> str:
         await vm.run("x", check=True)
     except RunFailedError as error:
         assert_type(error.stdout, bytes)
+        assert_type(error.stderr_text, str)
         assert_type(error.result, CompletedRunResult)
         assert_type(error.exit_code, int | None)
     except BadReplyError as error:
