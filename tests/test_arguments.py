@@ -51,4 +51,11 @@ def test_a_class_of_one_s_own_may_have_them() -> None:
             super().__init__("key", region="us-west-2")
             self.proxy = proxy
 
+    class Arker(arker_sync.Arker):
+        def __init__(self, *, proxy: str) -> None:
+            super().__init__("key", region="us-west-2")
+            self.proxy = proxy
+
     assert Mine(proxy="p").proxy == "p"
+    with Arker(proxy="p") as blocking:
+        assert blocking.proxy == "p"

@@ -43,7 +43,8 @@ ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
 def guide(cls: type[T]) -> type[T]:
     """Let the initializer of a class tell what to use instead of an argument from elsewhere."""
     words, initialize = ARGUMENTS.get(cls.__name__), vars(cls).get("__init__")
-    if words is not None and isinstance(initialize, FunctionType):
+    ours = cls.__module__.partition(".")[0] in ("arker", "arker_sync")  # not one of a caller's with the same name
+    if ours and words is not None and isinstance(initialize, FunctionType):
         setattr(cls, "__init__", _guided(initialize, words))  # noqa: B010 - type checkers know its own signature
     return cls
 
