@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from attrs import frozen
+
+from arker._basics.guidance import instead
 
 FileKind: TypeAlias = Literal[
     "file", "directory", "symlink", "fifo", "socket", "character_device", "block_device", "unknown"
@@ -50,6 +52,9 @@ class FileStat:
     target: str | None = None
     target_kind: FileKind | None = None
 
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+
     @property
     def is_file(self) -> bool:
         """Whether it is a regular file."""
@@ -79,6 +84,9 @@ class FileEntry:
     name: str
     path: str
     stat: FileStat
+
+    if not TYPE_CHECKING:
+        __getattr__ = instead
 
     @property
     def kind(self) -> FileKind:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 from attrs import field, frozen
 
+from arker._basics.guidance import instead
 from arker.errors import ArkerError
 
 V = TypeVar("V")
@@ -42,6 +43,9 @@ class FleetOutcome(Generic[V, Item, Value]):
     error: Exception | None = None
     seconds: float = 0.0
     tries: int = 1
+
+    if not TYPE_CHECKING:
+        __getattr__ = instead
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {attribute.name: getattr(self, attribute.name) for attribute in attrs.fields(type(self))}

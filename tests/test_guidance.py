@@ -37,6 +37,9 @@ CLASSES: dict[str, list[type]] = {
     "Emulator": [Emulator],
     "CompletedRunResult": [arker.models.CompletedRunResult],
     "RunFailedError": [arker.RunFailedError],
+    "FileStat": [arker.FileStat],
+    "FileEntry": [arker.FileEntry],
+    "FleetOutcome": [arker.FleetOutcome],
 }
 
 
@@ -59,6 +62,9 @@ def test_names_from_elsewhere() -> None:
     result = arker.models.CompletedRunResult(run_id="r", stdout=b"", stderr=b"", exit_code=0)
     failed = arker.RunFailedError(attrs.evolve(result, exit_code=1, stdout=b"out", stderr=b"\xff"))
     assert (failed.stdout_text, failed.stderr_text) == ("out", "\ufffd")
+    stat = arker.FileStat(kind="file", size=1, mode=0o644, uid=0, gid=0, links=1)
+    entry = arker.FileEntry(name="f", path="/f", stat=stat)
+    outcome = arker.FleetOutcome[None, int, int](index=0, item=1, vm=None)
     with Emulator() as emulator:
         for value, name, told in [
             (asyncio_client, "create", "'AsyncArker' object has no attribute 'create'; use fork"),
@@ -110,6 +116,11 @@ def test_names_from_elsewhere() -> None:
             (emulator, "base_url", "'Emulator' object has no attribute 'base_url'; use url"),
             (asyncio_client, "unheard_of", "'AsyncArker' object has no attribute 'unheard_of'"),
             (failed, "returncode", "'RunFailedError' object has no attribute 'returncode'; use exit_code"),
+            (stat, "st_size", "'FileStat' object has no attribute 'st_size'; use size"),
+            (stat, "mtime", "'FileStat' object has no attribute 'mtime'; use mtime_ns"),
+            (entry, "size", "'FileEntry' object has no attribute 'size'; use stat"),
+            (outcome, "result", "'FleetOutcome' object has no attribute 'result'; use unwrap, or value"),
+            (asyncio_client.vm("a"), "open", "'AsyncVM' object has no attribute 'open'; use files.open"),
             (failed, "unheard_of", "'RunFailedError' object has no attribute 'unheard_of'"),
             (result, "unheard_of", "'CompletedRunResult' object has no attribute 'unheard_of'"),
         ]:

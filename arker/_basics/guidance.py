@@ -66,6 +66,12 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         **dict.fromkeys(["clone", "copy", "branch"], "fork"),
         **dict.fromkeys(["get_host", "expose", "expose_port", "domain", "get_preview_link"], "tunnel"),
         **dict.fromkeys(["set_timeout", "extend_timeout"], "keep_alive"),
+        **dict.fromkeys(["session", "new_session"], "open_session"),
+        **dict.fromkeys(["shell", "pty", "tty"], "terminal"),
+        **dict.fromkeys(["status", "info", "get_info", "is_running"], "refresh, and then state or data"),
+        **dict.fromkeys(["put_file", "cp"], "upload, or download"),
+        **dict.fromkeys(["get_file"], "download"),
+        "open": "files.open",
     },
     "Files": {
         **dict.fromkeys(["read", "read_file"], "read_text, or read_bytes"),
@@ -93,11 +99,29 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     "TunnelHandle": _TUNNEL,
     "Fleet": {
         **dict.fromkeys(["imap", "imap_unordered", "starmap", "submit"], "map"),
-        **dict.fromkeys(["exec", "execute", "run_command"], "run"),
+        **dict.fromkeys(["exec", "execute", "run_command", "broadcast"], "run"),
+        **dict.fromkeys(["download", "sync", "files"], "map, with a function that calls this of its VM"),
+        **dict.fromkeys(["machines", "sandboxes", "members", "workers"], "vms"),
     },
     "AsyncRemoteFile": {"close": "aclose"},
     "AsyncReadStream": {"close": "aclose"},
     "AsyncItems": {"close": "aclose"},
+    "FileStat": {
+        **{f"st_{name}": name for name in ("size", "mode", "uid", "gid", "atime_ns", "mtime_ns", "ctime_ns")},
+        **{f"{st}{name}": f"{name}_ns" for st in ("st_", "") for name in ("atime", "mtime", "ctime")},
+        **dict.fromkeys(["st_nlink", "nlink"], "links"),
+        **dict.fromkeys(["st_ino", "ino"], "inode"),
+        "type": "kind",
+    },
+    "FileEntry": {
+        **dict.fromkeys(["size", "mode", "mtime", "mtime_ns", "st_size", "st_mtime", "inode", "target"], "stat"),
+        "type": "kind",
+    },
+    "FleetOutcome": {
+        **dict.fromkeys(["result", "output", "data", "get"], "unwrap, or value"),
+        **dict.fromkeys(["exception", "exc"], "error"),
+        **dict.fromkeys(["success", "succeeded", "failed", "status"], "ok"),
+    },
     "Terminal": {
         **dict.fromkeys(["run", "exec", "execute", "send", "sendall", "send_input", "send_stdin", "sendline"], "write"),
         **dict.fromkeys(["recv", "receive", "read_text", "readline", "expect"], "read, or iterate"),
@@ -116,6 +140,8 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         **dict.fromkeys(["code", "exitCode"], "exit_code"),
         **dict.fromkeys(["output", "out", "text", "result"], "stdout_text, or stdout for bytes"),
         **dict.fromkeys(["err", "error"], "stderr_text, or stderr for bytes"),
+        **dict.fromkeys(["ok", "success", "failed"], "exit_code"),
+        **dict.fromkeys(["check_returncode", "raise_for_status", "check"], "exit_code, or check=True of the call"),
     },
     "RunFailedError": {**_EXIT_CODE, "output": "stdout_text, or stdout for bytes"},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import re
 from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,6 +15,7 @@ from arker.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from codecs import IncrementalDecoder
 
+_BYTES: Final = {"bytes", "bytearray", "memoryview", "Buffer", "ReadableBuffer"}
 _EXPECTED: Final = "expected a function of one argument, or a text or binary file that is open for writing"
 
 
@@ -79,11 +81,25 @@ def _is_text(argument: str, file: Any) -> bool:
         return False
     if getattr(file, "encoding", None) is not None:
         return True
+    declared = _declared(file.write)
+    if "str" in declared or not declared.isdisjoint(_BYTES):
+        return "str" in declared
     try:
         file.write("")
-    except TypeError:
+    except (TypeError, AttributeError):  # it adds text to bytes, or decodes it
         return False
     return True
+
+
+def _declared(write: Callable[..., object]) -> set[str]:
+    """Return the words of the annotation of what a file's write takes, if there is one."""
+    try:
+        parameters = inspect.signature(write).parameters.values()
+    except (TypeError, ValueError):
+        return set()
+    annotation: object = next((each.annotation for each in parameters), None)
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return set(re.findall(r"\w+", text))
 
 
 def _write(file: Any, piece: Any) -> None:

@@ -91,6 +91,38 @@ async def test_one_that_takes_nothing(vm: AsyncVM) -> None:
         await vm.download("f", Own(0, lambda count: count))
 
 
+class Pieces:
+    """A class that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.pieces: list[object] = []
+
+
+class Bytes(Pieces):
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+
+class Text(Pieces):
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return len(text)
+
+
+class Decoding(Pieces):
+    def write(self, data: Any) -> None:
+        self.pieces.append(data.decode())
+
+
+@pytest.mark.parametrize(("make", "given"), [(Bytes, b"hi\n"), (Text, "hi\n"), (Decoding, "hi\n")])
+async def test_output_is_given_as_a_class_of_one_s_own_takes_it(
+    vm: AsyncVM, make: Callable[[], Any], given: object
+) -> None:
+    taker = make()
+    await vm.run("echo hi", on_stdout=taker)
+    assert taker.pieces == [given]
+
+
 # --- files whose methods are awaited ----------------------------------------------------------------------------------
 
 
