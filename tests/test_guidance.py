@@ -33,6 +33,7 @@ CLASSES: dict[str, list[type]] = {
     "AsyncRemoteFile": [arker.AsyncRemoteFile],
     "AsyncReadStream": [arker.AsyncReadStream],
     "AsyncItems": [arker.AsyncItems],
+    "Items": [arker_sync.Items],
     "Terminal": [arker.AsyncTerminal, arker_sync.Terminal],
     "Emulator": [Emulator],
     "CompletedRunResult": [arker.models.CompletedRunResult],

@@ -106,6 +106,7 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     "AsyncRemoteFile": {"close": "aclose"},
     "AsyncReadStream": {"close": "aclose"},
     "AsyncItems": {"close": "aclose"},
+    "Items": {"aclose": "close"},
     "FileStat": {
         **{f"st_{name}": name for name in ("size", "mode", "uid", "gid", "atime_ns", "mtime_ns", "ctime_ns")},
         **{f"{st}{name}": f"{name}_ns" for st in ("st_", "") for name in ("atime", "mtime", "ctime")},

@@ -52,6 +52,8 @@ class BlockingIterator(Facade, Iterator[T], Generic[T]):
         self._ending: asyncio.Task[None] | None = None
         self._ended = False
 
+    __repr__ = object.__repr__  # the async one is of a private class
+
     def _next(self) -> T:
         thread = threading.get_ident()
         if self._stepper == thread:

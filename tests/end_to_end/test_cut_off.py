@@ -185,7 +185,7 @@ async def test_lists_that_were_cut_off_at_their_beginning_begin_anew(vm: AsyncVM
     entries, walk, matches = vm.files.scandir("tree"), vm.files.walk("tree"), vm.files.grep("^3$", "tree")
     for each in (entries, walk, matches):
         with emulator.faults.stall(operation="run") as fault:
-            await cut(anext(each), fault)  # type: ignore[arg-type]
+            await cut(anext(each), fault)
     assert sorted([entry.name async for entry in entries]) == ["below", "one"]
     assert [path async for path, _, _ in walk] == ["tree", "tree/below"]
     assert sorted([match.path async for match in matches]) == ["tree/below/two", "tree/one"]
@@ -199,7 +199,7 @@ async def test_long_lists_that_were_cut_off_go_on(vm: AsyncVM, emulator: Emulato
     await anext(vm.files.scandir("tmp"))
     entries = vm.files.scandir("many")
     with emulator.faults.stall(operation="sync") as fault:
-        await cut(anext(entries), fault)  # type: ignore[arg-type]
+        await cut(anext(entries), fault)
     found = 0
     while found < 20000:
         task = asyncio.ensure_future(anext(entries))
