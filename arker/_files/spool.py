@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from arker._files.ranges import MIB
 from arker._files.sources import FileSource, MemorySource, Source, is_buffer, name_of
@@ -100,7 +100,7 @@ async def _piece(file: ReadableFile, *, is_awaited: bool) -> bytes:
     try:
         found = file.read(MIB) if is_awaited else await in_thread(file.read, MIB)
         # Some objects hand their calls over to another one, and are coroutine functions by what they return only.
-        piece: bytes | None = await found if isinstance(found, Awaitable) else found
+        piece = cast("bytes | None", await found if isinstance(found, Awaitable) else found)
         if piece is None:
             raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
     except OSError as error:

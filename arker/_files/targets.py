@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
@@ -180,7 +180,7 @@ class ObjectTarget:
                 # Not a memoryview, since classes of callers are written for bytes.
                 count = self._file.write(pieces[0])
                 if isinstance(count, Awaitable):
-                    return count
+                    return cast("Awaitable[object]", count)
                 self._advance(pieces, count)
         return None
 

@@ -9,7 +9,7 @@ import lzma
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,14 +73,18 @@ class Own:
         return self.answer(len(data[: self.most]))
 
 
-@pytest.mark.parametrize(
-    ("most", "answer"),
-    [(None, lambda _: None), (None, lambda _: True), (None, lambda count: count), (99_999, lambda count: count)],
-    ids=["none", "true", "count", "some"],
-)
-async def test_a_class_of_one_s_own(vm: AsyncVM, most: int | None, answer: Callable[[int], object]) -> None:
+OWN: dict[str, tuple[int | None, Callable[[int], object]]] = {
+    "none": (None, lambda _: None),
+    "true": (None, lambda _: True),
+    "count": (None, lambda count: count),
+    "some": (99_999, lambda count: count),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+async def test_a_class_of_one_s_own(vm: AsyncVM, name: str) -> None:
     await vm.files.write_bytes("f", DATA)
-    target = Own(most, answer)
+    target = Own(*OWN[name])
     await vm.download("f", target)
     assert target.data == DATA
 
@@ -130,11 +134,20 @@ class Delegating:
     """A file whose methods are awaited, but are no coroutine functions themselves."""
 
     def __init__(self, file: anyio.AsyncFile[bytes]) -> None:
-        self.read: Any = lambda size=-1: file.read(size)
-        self.write: Any = lambda data: file.write(data)
+        self._file = file
+
+    def read(self, size: int = -1) -> Awaitable[bytes]:
+        return self._file.read(size)
+
+    def write(self, data: bytes) -> Awaitable[int]:
+        return self._file.write(data)
 
 
-@pytest.mark.parametrize("wrap", [lambda file: file, Delegating], ids=["itself", "delegating"])
+def itself(file: anyio.AsyncFile[bytes]) -> anyio.AsyncFile[bytes]:
+    return file
+
+
+@pytest.mark.parametrize("wrap", [itself, Delegating])
 async def test_a_file_of_anyio(vm: AsyncVM, tmp_path: Path, wrap: Callable[[anyio.AsyncFile[bytes]], Any]) -> None:
     await vm.files.write_bytes("f", DATA)
     async with await anyio.open_file(tmp_path / "f", "wb") as file:
