@@ -38,6 +38,9 @@ async def open_source(argument: str, value: Any) -> Source:
         name = check_local(argument, value)
         file, misleads = await opened_in_thread(lambda: _look_into(open_file(name)), lambda made: made[0].close())
         return await spool_file(argument, value, file) if misleads else file
+    if _is_read_by_size(value):
+        # Its iteration would go by lines, which may be short, or longer than asyncio's streams take.
+        return await spool_object(argument, value)
     if isinstance(value, AsyncIterable):
         return await spool_iterable(argument, cast("object", value), cast("AsyncIterable[object]", value))
     if type(value) is io.BytesIO:
@@ -98,9 +101,18 @@ def _of_object(argument: str, file: Any) -> Source | None:
         raise InvalidArgumentError(argument, file, f"expected a file object that can be read ({error})") from None
 
 
+def _is_read_by_size(value: Any) -> bool:
+    """Return whether an object has a coroutine function ``read`` of a number of bytes."""
+    read: Any = getattr(value, "read", None)
+    if not inspect.iscoroutinefunction(read):
+        return False
+    first = next(iter(inspect.signature(read).parameters.values()), None)
+    return first is not None and first.kind is not inspect.Parameter.KEYWORD_ONLY
+
+
 def _seekable(file: Any) -> bool:
-    if inspect.iscoroutinefunction(file.read) or inspect.iscoroutinefunction(getattr(file, "seek", None)):
-        return False  # such as one of a web framework's, which is read in the loop
+    if inspect.iscoroutinefunction(getattr(file, "seek", None)):
+        return False
     ask: Callable[[], bool] | None = getattr(file, "seekable", None)
     return callable(getattr(file, "seek", None)) and callable(getattr(file, "tell", None)) and (ask is None or ask())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import gzip
 import io
@@ -9,7 +10,7 @@ import lzma
 import os
 import tempfile
 import zipfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +18,7 @@ import anyio
 import pytest
 from fastapi import UploadFile
 
-from arker import AsyncVM, InvalidArgumentError, LocalFileError
+from arker import AsyncArker, AsyncVM, InvalidArgumentError, LocalFileError
 
 pytestmark = pytest.mark.anyio
 
@@ -163,6 +164,41 @@ async def test_an_uploaded_file_of_a_web_framework(vm: AsyncVM) -> None:
     await file.seek(5)
     await vm.upload(file, "f")
     assert await vm.files.read_bytes("f") == DATA[5:]
+
+
+async def test_the_output_of_a_program_of_this_machine(vm: AsyncVM) -> None:
+    words = ["sh", "-c", "head -c 1000000 /dev/zero; echo; echo end"]
+    program = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    assert program.stdout is not None
+    await vm.upload(program.stdout, "f")
+    assert await program.wait() == 0
+    assert await vm.files.read_bytes("f") == bytes(1_000_000) + b"\nend\n"
+
+
+async def test_from_one_vm_to_another(ar: AsyncArker, vm: AsyncVM) -> None:
+    await vm.files.write_bytes("f", DATA)
+    other = await ar.fork("ubuntu")
+    async with other.files.open("f", "wb") as file:
+        await vm.download("f", file)
+    assert await other.files.read_bytes("f") == DATA
+    for source in (other.files.open("f", "rb"), other.open_read("f")):
+        async with source as file:
+            await vm.upload(file, "again")
+        assert await vm.files.read_bytes("again") == DATA
+
+
+async def test_parts_that_are_not_read_by_size(vm: AsyncVM) -> None:
+    class Parts:
+        async def read(self, *, decode: bool = False) -> bytes:
+            raise AssertionError(decode)
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"one"
+            yield b"two"
+
+    parts: Any = Parts()
+    await vm.upload(parts, "f")
+    assert await vm.files.read_bytes("f") == b"onetwo"
 
 
 async def test_one_that_gives_text_is_refused(vm: AsyncVM) -> None:
