@@ -12,6 +12,7 @@ from arker import (
     AsyncArker,
     AsyncVM,
     BadReplyError,
+    CompletedRunResult,
 )
 from arker._protocol.reply import api_error
 from arker._protocol.retryable import is_overload, is_proof_of_refusal, is_retryable_answer
@@ -272,10 +273,28 @@ async def test_a_run_that_was_followed_in_vain_was_started(server: ScriptedServe
 
 async def test_success_in_another_word(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(ok({**completed("x"), "state": "succeeded"}))
-    assert (await vm.run("x", check=True)).state == "succeeded"
+    result = await vm.run("x", check=True)
+    assert (result.state, result.ok) == ("succeeded", True)
     server.script(ok({**completed("x"), "exit_code": None}))
     with pytest.raises(RunFailedError, match="has no exit code"):
         await vm.run("x", check=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_code", "succeeded"),
+    [
+        ("completed", 0, True),
+        ("completed", 1, False),
+        ("completed", None, False),
+        ("failed", -1, False),
+        ("failed", 0, False),
+        ("cancelled", 0, False),
+        ("running", 0, False),
+    ],
+)
+def test_a_result_says_whether_the_command_has_succeeded(state: str, exit_code: int | None, succeeded: bool) -> None:
+    result = CompletedRunResult(run_id="r", stdout=b"", stderr=b"", state=state, exit_code=exit_code)
+    assert result.ok == succeeded
 
 
 async def test_ten_replies_without_a_state_end_the_following(server: ScriptedServer, vm: AsyncVM) -> None:

@@ -1,4 +1,4 @@
-"""Decisions of a fleet, pure: when forking has failed, which outcome comes next, what an error says about a VM and its end."""
+"""Decisions of a fleet, pure: when forking has failed, which outcome comes next, what errors say about VMs."""
 
 from __future__ import annotations
 
