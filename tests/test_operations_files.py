@@ -443,7 +443,7 @@ async def test_bad_data(server: ScriptedServer, vm: AsyncVM, data: Any) -> None:
 
 @pytest.mark.parametrize("data", [Path("/f"), io.BytesIO(b"x")])
 async def test_paths_and_files_are_for_upload(server: ScriptedServer, vm: AsyncVM, data: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="; vm.upload takes paths and file objects"):
+    with pytest.raises(InvalidArgumentError, match=r"; vm\.upload takes paths and file objects"):
         await vm.sync("/f", data)
     assert not server.requests
 
