@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import time
+from pty import openpty
 
 import pytest
 
-from tests.command_line.support import Program
+from tests.command_line.support import MODULE, ROOT, Program
 
 
 def states(program: Program, command: str) -> list[str]:
@@ -86,7 +89,7 @@ def test_output_comes_while_the_command_goes_on_and_input_too(arker_program: Pro
         assert process.wait(120) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_kills_the_command(arker_program: Program, web: str, number: signal.Signals) -> None:
     with arker_program.forked("run", "web", "--", "echo ready; sleep 600") as process:
         assert process.stdout is not None
@@ -96,6 +99,31 @@ def test_a_signal_kills_the_command(arker_program: Program, web: str, number: si
         assert process.returncode == 128 + number
         assert complaints == b""
     assert states(arker_program, "sleep 600") == ["cancelled"]
+
+
+def test_a_terminal_that_is_closed_leaves_no_vm(arker_program: Program) -> None:
+    screen, terminal = openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    words = ("run", "--fork", "ubuntu", "--", "echo ready; sleep 600")
+    with arker_program.forked(*words, **streams, terminal=True) as process:
+        os.close(terminal)
+        assert os.read(screen, 100) == b"ready\r\n"
+        os.close(screen)
+        process.send_signal(signal.SIGHUP)  # the system has sent one, and a shell does, too
+        assert process.wait(120) == 129
+    assert arker_program("ls", "--json").json == []
+
+
+def test_a_hang_up_that_is_ignored(arker_program: Program, web: str) -> None:
+    begin = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *MODULE)
+    env = {**arker_program.env, "PYTHONPATH": str(ROOT)}
+    streams = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with subprocess.Popen([*begin, "run", "web", "--", "echo ready; cat"], env=env, **streams) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate(b"goes on", timeout=120) == (b"goes on", None)
+        assert process.returncode == 0
 
 
 def test_a_reader_that_ends_ends_the_command(arker_program: Program, web: str) -> None:
