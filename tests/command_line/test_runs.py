@@ -163,7 +163,7 @@ def test_logs_and_runs_of_a_run_in_the_background(arker_program: Program, web: s
 def test_runs_are_those_that_were_asked_for(arker_program: Program, web: str) -> None:
     """The client's own, such as those that copy files and pass input on, are in the whole list only."""
     own = "# shellcheck shell=sh\n# A program of the person's.\necho done"
-    given = "cat; echo \"it's\""
+    given = 'cat; echo "it\'s"'
     (arker_program.cwd / "site").mkdir()
     (arker_program.cwd / "site" / "index").write_text("hello")
     assert arker_program.good("run", "web", "--cwd", "/tmp", "-e", "A='\\eval", "--", given, data=b"x")
