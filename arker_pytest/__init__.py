@@ -47,7 +47,8 @@ def pytest_runtest_makereport(
     """Add the last requests to the server to the report of a failed test; end the run if SIGTERM has ended the test."""
     report = yield
     status = _terminated(call)
-    if status is not None:
+    # A worker of pytest-xdist may not end by itself: it ends with the process that has started it.
+    if status is not None and not hasattr(item.config, "workerinput"):
         pytest.exit("SIGTERM", returncode=status)
     emulator = item.stash.get(_EMULATOR, None)
     if report.failed and emulator is not None:
