@@ -12,7 +12,7 @@ from arker import models
 from arker._basics.names import ARKER_ORG_ID
 from arker._cli import output, quantities, statuses
 from arker._cli.connection import Where, connected, fork_of
-from arker._cli.running import UsageError, complain
+from arker._cli.running import FailedError, UsageError, complain
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker.client import AsyncArker
 from arker.errors import ArkerError, NotFoundError
@@ -94,6 +94,9 @@ async def fork(
             made = await client.fork(image=image, **options)  # type: ignore[arg-type]
         if lifetime is None:
             made.keep()
+        elif not await _is_on_record(client):
+            await clean_up(_delete(made))
+            raise FailedError("--ttl needs the ledger of forks, which cannot be written: the VM has been deleted again")
         await _tell(made, json=json, known=idempotency_key is not None)
     return statuses.DONE
 
@@ -227,6 +230,12 @@ async def snapshot(
         made = await found.snapshot(name, public=public or None, description=description)
         await _tell(made, json=json)
     return statuses.DONE
+
+
+async def _is_on_record(client: AsyncArker) -> bool:
+    """Return whether the ledger has what is known of the client's VMs: without it nothing ends one that has a ttl."""
+    ledger = client._context.ledger  # pyright: ignore[reportPrivateUsage]
+    return ledger is not None and await ledger.is_written()
 
 
 async def _tell(made: AsyncVM, *, json: bool, known: bool = False) -> None:

@@ -61,10 +61,10 @@ def run(work: Coroutine[Any, Any, int], *, failed: int = statuses.FAILED, usage:
         complain(str(error))
         return failed if error.status == statuses.FAILED else error.status
     except (ConfigurationError, InvalidArgumentError) as error:
-        complain(_words(error))
+        complain(words(error))
         return usage if error.outcome == "not_started" else failed
     except ArkerError as error:
-        complain(_words(error), lines=isinstance(error, EmulatorError))
+        complain(words(error), lines=isinstance(error, EmulatorError))
         return failed
     except OSError as error:
         return failed_output(error, failed)
@@ -112,7 +112,7 @@ def complain(message: str, *, lines: bool = False) -> None:
         pass
 
 
-def _words(error: ArkerError) -> str:
+def words(error: ArkerError) -> str:
     """Return what an error says; without the context if that says nothing more."""
     if isinstance(error, InvalidArgumentError) or (isinstance(error, ConfigurationError) and not error.operation):
         return error.message
@@ -129,4 +129,4 @@ def _close_output() -> None:
         pass
 
 
-__all__ = ["FailedError", "UsageError", "complain", "run"]
+__all__ = ["FailedError", "UsageError", "complain", "failed_output", "run", "words"]
