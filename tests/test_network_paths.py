@@ -280,7 +280,7 @@ async def test_a_host_that_is_none(server: ScriptedServer) -> None:
 
 @pytest.fixture
 def moves(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses of moving.test, one look-up after the other; the last one is the server's."""
+    """Give moving.test two addresses, one look-up after the other, of which the second one is the server's."""
     addresses = ["127.0.0.2", "127.0.0.1"]
     really = socket.getaddrinfo
 
