@@ -108,7 +108,7 @@ async def test_so_does_a_task_of_it(fleet: AsyncFleet, monkeypatch: pytest.Monke
     monkeypatch.setattr(work, "CLEANUP_SECONDS", 600.0)  # more than the test waits
 
     async def function(vm: AsyncVM, item: int) -> None:
-        await asyncio.gather(outcomes.aclose(), asyncio.sleep(0))
+        await asyncio.create_task(outcomes.aclose())
 
     outcomes: Any = fleet.map(function, itertools.count())
     assert [outcome async for outcome in outcomes] == []
