@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from arker import ArkerError, Hooks
 from arker_sync import VM, Arker
@@ -239,7 +240,8 @@ def forked_amid_blocks() -> None:
     """Fork a process that leaves the blocks of its parent: what these hold is the parent's."""
     with Arker() as ar, ar.fork("ubuntu") as vm, ar.fork_many("ubuntu", 2) as fleet, vm.open_session() as session:
         session.run("cd /tmp")
-        with closing(fleet.map(echo, (f"{index}" for index in count()))) as outcomes:
+        outcomes: Any = fleet.map(echo, (f"{index}" for index in count()))
+        with closing(outcomes):
             next(outcomes)
             child = os.fork()
             if child == 0:
