@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from arker._fleets import nesting
 from arker._fleets.count import Count
 from arker._fleets.left import named
 from arker._fleets.plan import Plan
@@ -328,6 +329,7 @@ class Pool:
         tasks = self.tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
+        tasks = nesting.others(tasks)
         if tasks and wait:
             # A little more than a fork takes at the most to undo itself.
             late = await hurry.wait(tasks, CLEANUP_SECONDS * 1.2, share=_SHARE)

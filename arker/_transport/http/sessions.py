@@ -116,7 +116,7 @@ class _Connector(aiohttp.TCPConnector):
         give_up = clock.now() + _NO_PLACE_SECONDS
         while True:
             try:
-                connection = await super().connect(req, traces, timeout)
+                connection = await self._connected(req, traces, timeout)
                 if req.url.raw_host not in self._told:
                     self._learn_round_trip(req, connection)
                 if timeout is self.bounded and self.silences is not None:
@@ -130,6 +130,18 @@ class _Connector(aiohttp.TCPConnector):
                 if not lacking or clock.now() > give_up:
                     raise
             await clock.sleep(_NO_PLACE_PAUSE)
+
+    async def _connected(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        try:
+            return await super().connect(req, traces, timeout)
+        except BaseException:
+            # Also where the caller's patience has ended first. The server may have moved, so the next attempt looks its
+            # address up again, which needs a descriptor.
+            if not none_left():
+                self.clear_dns_cache()
+            raise
 
     def _learn_round_trip(self, req: aiohttp.ClientRequest, connection: Connection) -> None:
         self._told |= {req.url.raw_host}
