@@ -131,7 +131,8 @@ class ReapReport:
         deleted: VMs that were deleted; in a dry run, forks that would be checked and their VMs deleted.
         gone: VMs that no longer existed.
         failed: Forks that could not be cleaned up, each with its error; they stay in the ledger. (Exception: a fork
-            without a reply is removed from the ledger if the server rejects it now and may have forgotten its key.)
+            without a reply is removed from the ledger if the server rejects it now and may have forgotten its key, and
+            so is one of which nothing more can be found out, when it is a day old.)
         living: Number of forks left alone because their program is still running, or because their ``ttl`` is not over.
         elsewhere: Number of forks left alone because they belong to another machine (or to this one before its last
             boot), where their program may still be running.

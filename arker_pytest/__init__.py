@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _ISOLATIONS = ("auto", "bubblewrap", "none")
 _LAST_REQUESTS = 30
 """Maximum number of requests in the report of a failed test."""
+_TERMINATIONS = frozenset({"arker._tasks.termination", "arker_sync._bridge.termination"})
+"""The modules that turn SIGTERM into `SystemExit`."""
 _EMULATOR = pytest.StashKey["Emulator"]()
 """The key of the embedded backend in the stash of a test that has used it."""
 
@@ -39,15 +41,36 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the last requests to the server to the report of a failed test."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the last requests to the server to the report of a failed test; end the run if SIGTERM has ended the test."""
     report = yield
+    status = _terminated(call)
+    # A worker of pytest-xdist may not end by itself: it ends with the process that has started it.
+    if status is not None and not hasattr(item.config, "workerinput"):
+        pytest.exit("SIGTERM", returncode=status)
     emulator = item.stash.get(_EMULATOR, None)
     if report.failed and emulator is not None:
         text = _last_requests(emulator)
         if text:
             report.sections.append(("arker requests", text))
     return report
+
+
+def _terminated(call: pytest.CallInfo[None]) -> int | None:
+    """Return the exit status if a client's block has turned SIGTERM into `SystemExit`; None otherwise.
+
+    pytest takes any `SystemExit` for the failure of one test, and would go on with the next.
+    """
+    if call.excinfo is None or not isinstance(call.excinfo.value, SystemExit):
+        return None
+    innermost = call.excinfo.tb
+    while innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    code = call.excinfo.value.code
+    is_ours = innermost.tb_frame.f_globals.get("__name__") in _TERMINATIONS
+    return code if is_ours and isinstance(code, int) else None
 
 
 def _last_requests(emulator: Emulator) -> str:

@@ -60,6 +60,13 @@ def test_an_empty_api_key_does_not_fall_back_to_the_environment(key: str) -> Non
         settings({**KEY, **WEST}, api_key=key)
 
 
+@pytest.mark.parametrize("key", [f'"{API_KEY}"', f"'{API_KEY}'", f'{API_KEY}"', f' "{API_KEY}" ', '""'])
+def test_a_key_in_the_quotation_marks_of_a_file(key: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"ARKER_API_KEY=.* without the quotation marks") as caught:
+        settings({"ARKER_API_KEY": key, **WEST})
+    assert MARK not in f"{caught.value}{caught.value.args}{caught.value.value}"
+
+
 @pytest.mark.parametrize(
     "key", [f"{API_KEY}\u00e9", f"{API_KEY} x", f"{API_KEY}\r\nX-Evil: 1", f"{API_KEY}\0", 7, b"k"]
 )

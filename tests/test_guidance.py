@@ -6,6 +6,8 @@ import re
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -13,6 +15,7 @@ import pytest
 
 import arker
 import arker_sync
+from arker._basics.guesses import ELSEWHERE
 from arker._basics.guidance import INSTEAD
 from arker.emulator import Emulator
 
@@ -56,6 +59,62 @@ def test_what_is_named_is_there_and_what_is_misremembered_is_not(name: str, give
         documented = f"    {first[0]}: " in (cls.__doc__ or "")  # what an error's initializer sets
         assert hasattr(cls, first[0]) or documented, (cls, use)
         assert not hasattr(cls, given), (cls, given)
+
+
+PACKAGES: dict[str, ModuleType] = {"arker": arker, "arker_sync": arker_sync}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_names_that_packages_do_not_have(package: str) -> None:
+    """What is named instead is there."""
+    module = PACKAGES[package]
+    for name, use in ELSEWHERE[package].items():
+        assert name not in dir(module)
+        assert not hasattr(module, name)
+        first = re.match(r"[\w.]+", use)
+        assert first is not None
+        home, _, last = first[0].rpartition(".")
+        assert hasattr(import_module(home) if home else module, last), use
+        if use.endswith("whose method it is"):
+            assert hasattr(arker_sync.Arker, name) or name in INSTEAD["Arker"]
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "use"),
+    [
+        ("arker", "Arker", "arker_sync.Arker, which is blocking, or AsyncArker"),
+        ("arker", "RunHandle", "arker_sync.RunHandle, which is blocking, or AsyncRun"),
+        ("arker", "Sandbox", "AsyncArker, whose fork gives an AsyncVM"),
+        ("arker", "CalledProcessError", "RunFailedError"),
+        ("arker_sync", "AsyncArker", "arker.AsyncArker, in a coroutine, or Arker"),
+        ("arker_sync", "AsyncRun", "arker.AsyncRun, in a coroutine, or RunHandle"),
+        ("arker_sync", "Emulator", "arker.emulator.Emulator"),
+    ],
+)
+def test_a_name_that_a_package_does_not_have(package: str, name: str, use: str) -> None:
+    with pytest.raises(ImportError) as caught:
+        exec(f"from {package} import ArkerError, {name}")
+    assert str(caught.value) == f"cannot import name {name!r} from {package!r}; use {use}"
+    with pytest.raises(AttributeError) as looked_up:
+        getattr(PACKAGES[package], name)
+    assert str(looked_up.value) == f"module {package!r} has no attribute {name!r}; use {use}"
+    assert getattr(PACKAGES[package], name, None) is None
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_class_of_the_other_package_is_found(package: str) -> None:
+    here, there = PACKAGES[package], PACKAGES["arker_sync" if package == "arker" else "arker"]
+    for name in set(there.__all__) - set(here.__all__):
+        with pytest.raises(AttributeError, match=rf"; use {there.__name__}\.{name}, .* or \w+$") as caught:
+            getattr(here, name)
+        assert str(caught.value).rpartition(" ")[2] in here.__all__
+
+
+def test_a_name_that_nobody_has() -> None:
+    with pytest.raises(ImportError, match=r"^cannot import name 'Unheard' from 'arker' \("):
+        exec("from arker import Unheard")
+    with pytest.raises(AttributeError, match=r"^module 'arker' has no attribute 'Unheard'$"):
+        _ = arker.Unheard  # type: ignore[attr-defined]  # pyright: ignore
 
 
 def test_names_from_elsewhere() -> None:
@@ -121,7 +180,7 @@ def test_names_from_elsewhere() -> None:
             (stat, "mtime", "'FileStat' object has no attribute 'mtime'; use mtime_ns"),
             (entry, "size", "'FileEntry' object has no attribute 'size'; use stat"),
             (outcome, "result", "'FleetOutcome' object has no attribute 'result'; use unwrap, or value"),
-            (asyncio_client.vm("a"), "open", "'AsyncVM' object has no attribute 'open'; use files.open"),
+            (asyncio_client.vm("a"), "open", "'AsyncVM' object has no attribute 'open'; use files"),
             (failed, "unheard_of", "'RunFailedError' object has no attribute 'unheard_of'"),
             (result, "unheard_of", "'CompletedRunResult' object has no attribute 'unheard_of'"),
         ]:

@@ -34,8 +34,8 @@ from tests.support.clients import COMPUTE, make_client
 from tests.support.growing import RUN, RUNS, GrowingRun, listed, run_json
 from tests.support.samples import completed, full
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+from tests.support.today import nested
 from tests.support.waiting import longer_and_longer, put_forward, until
-from tests.test_generations import nested
 
 pytestmark = pytest.mark.anyio
 

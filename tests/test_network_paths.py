@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import ssl
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from arker import (
     AsyncVM,
     BadReplyError,
     ConfigurationError,
+    DeadlineExceededError,
     NetworkError,
 )
 from tests.support.clients import COMPUTE, QUICK, make_client
@@ -273,6 +276,52 @@ async def test_a_host_that_is_none(server: ScriptedServer) -> None:
             with pytest.raises(ArkerError) as caught:
                 await client.fork("ubuntu")
         assert caught.value.outcome == "not_started"
+
+
+@pytest.fixture
+def moves(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give moving.test two addresses, one look-up after the other, of which the second one is the server's."""
+    addresses = ["127.0.0.2", "127.0.0.1"]
+    really = socket.getaddrinfo
+
+    def found(host: str, *args: Any, **options: Any) -> list[Any]:
+        if host == "moving.test":
+            host = addresses.pop(0) if len(addresses) > 1 else addresses[0]
+        return really(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    return addresses
+
+
+def of_moving_server(server: ScriptedServer) -> AsyncArker:
+    return make_client(server, base_url=f"http://moving.test:{server.port}{COMPUTE}", insecure_hosts=["moving.test"])
+
+
+async def test_the_address_of_a_server_that_has_moved_is_looked_up_again(
+    server: ScriptedServer, moves: list[str]
+) -> None:
+    server.answer(ok({"vm_id": "v"}))
+    async with of_moving_server(server) as client:
+        await client.get_vm("v")
+    assert moves == ["127.0.0.1"]
+
+
+async def test_also_when_the_caller_does_not_wait_until_the_old_address_refuses(
+    server: ScriptedServer, moves: list[str]
+) -> None:
+    server.answer(ok({"vm_id": "v"}))
+    with contextlib.ExitStack() as stack:
+        # The system answers nobody who wants to connect to a full queue.
+        silent = stack.enter_context(socket.create_server(("127.0.0.2", server.port), backlog=0))
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        async with of_moving_server(server) as client:
+            with pytest.raises(DeadlineExceededError):
+                await client.get_vm("v", deadline=0.3)
+            await client.get_vm("v")
+    assert moves == ["127.0.0.1"]
 
 
 async def test_a_connection_notices_that_its_peer_has_vanished(server: ScriptedServer) -> None:

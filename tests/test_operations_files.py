@@ -5,10 +5,11 @@ from __future__ import annotations
 import array
 import base64
 import hashlib
+import io
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -437,6 +438,13 @@ async def test_bad_data(server: ScriptedServer, vm: AsyncVM, data: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         await vm.sync("/f", data)
     assert (caught.value.argument, caught.value.value) == ("data", data)
+    assert not server.requests
+
+
+@pytest.mark.parametrize("data", [Path("/f"), io.BytesIO(b"x")])
+async def test_paths_and_files_are_for_upload(server: ScriptedServer, vm: AsyncVM, data: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"; vm\.upload takes paths and file objects"):
+        await vm.sync("/f", data)
     assert not server.requests
 
 

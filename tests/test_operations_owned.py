@@ -29,7 +29,7 @@ from tests.support.clients import COMPUTE, CONTROL, make_client
 from tests.support.samples import full
 from tests.support.secrets import API_KEY, CREATED_KEY
 from tests.support.server import Drop, Reply, ScriptedServer, dropped, error, ok
-from tests.test_generations import nested
+from tests.support.today import nested
 
 pytestmark = pytest.mark.anyio
 

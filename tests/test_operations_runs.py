@@ -25,7 +25,7 @@ from tests.support.clients import COMPUTE
 from tests.support.samples import completed, full
 from tests.support.secrets import API_KEY
 from tests.support.server import ScriptedServer, ok
-from tests.test_generations import nested
+from tests.support.today import nested
 
 pytestmark = pytest.mark.anyio
 STRICT_REPLIES = True

@@ -33,7 +33,7 @@ from tests.generations.schemas.check import check
 from tests.support.clients import make_client
 from tests.support.secrets import PASSWORD, Detector
 from tests.support.server import Drop, ScriptedServer, dropped, ok
-from tests.test_generations import VM_OF_TODAY, nested
+from tests.support.today import VM_OF_TODAY, nested
 
 pytestmark = pytest.mark.anyio
 

@@ -49,29 +49,47 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         **dict.fromkeys(["list", "vms", "list_sandboxes"], "list_vms or iter_vms"),
         **dict.fromkeys(["run", "exec", "start"], "fork, and that method of the VM"),
         **dict.fromkeys(["delete", "kill"], "get_vm or vm(id), and delete of the VM"),
+        **dict.fromkeys(["fleet", "map", "create_many", "fork_all", "forks"], "fork_many"),
+        **dict.fromkeys(["upload", "download", "sync", "files"], "fork, and what its VM has of that name"),
+        **dict.fromkeys(["user", "me"], "whoami"),
+        "regions": "list_regions",
     },
     "VM": {
         **dict.fromkeys(
             ["exec", "execute", "run_command", "commands", "process", "run_code", "code_run"], "run or start"
         ),
-        **dict.fromkeys(["spawn", "popen", "Popen"], "start"),
+        **dict.fromkeys(["spawn", "popen", "Popen", "run_background"], "start"),
+        **dict.fromkeys(["stream", "run_stream", "exec_stream"], "run with on_stdout, or start and lines of its run"),
         **dict.fromkeys(["kill", "stop", "terminate", "destroy", "close", "aclose", "shutdown", "remove"], "delete"),
         **dict.fromkeys(
             ["write", "write_file", "write_files", "put"], "sync(path, data), upload, or files.write_bytes"
         ),
         **dict.fromkeys(["read", "read_file", "get"], "sync(path), download, or files.read_bytes"),
-        **dict.fromkeys(["fs", "filesystem", "list_files", "ls", "mkdir", "rm"], "files"),
-        **dict.fromkeys(["upload_file"], "upload"),
-        **dict.fromkeys(["download_file"], "download"),
+        **dict.fromkeys(
+            ["fs", "filesystem", "list_files", "ls", "mkdir", "rm", "open", "exists", "stat", "listdir", "glob"],
+            "files",
+        ),
+        **dict.fromkeys(["read_text", "read_bytes", "write_text", "write_bytes", "watch"], "files, which has it"),
+        **dict.fromkeys(["upload_file", "push", "copy_to", "cp", "put_file"], "upload, or upload_dir"),
+        **dict.fromkeys(["download_file", "pull", "copy_from", "get_file"], "download, or download_dir"),
+        **dict.fromkeys(["upload_files"], "upload_many"),
+        **dict.fromkeys(["download_files"], "download_many"),
         **dict.fromkeys(["clone", "copy", "branch"], "fork"),
-        **dict.fromkeys(["get_host", "expose", "expose_port", "domain", "get_preview_link"], "tunnel"),
+        **dict.fromkeys(
+            ["get_host", "expose", "expose_port", "domain", "get_preview_link", "forward", "port_forward"], "tunnel"
+        ),
         **dict.fromkeys(["set_timeout", "extend_timeout"], "keep_alive"),
+        **dict.fromkeys(["status", "is_running", "is_alive", "ping"], "refresh, and then state"),
+        **dict.fromkeys(["info", "get_info", "reload", "describe"], "refresh, and then data"),
+        **dict.fromkeys(["shell", "pty", "tty", "create_pty", "open_terminal"], "terminal"),
+        **dict.fromkeys(["logs", "runs"], "list_runs or iter_runs"),
         **dict.fromkeys(["session", "new_session"], "open_session"),
-        **dict.fromkeys(["shell", "pty", "tty"], "terminal"),
-        **dict.fromkeys(["status", "info", "get_info", "is_running"], "refresh, and then state or data"),
-        **dict.fromkeys(["put_file", "cp"], "upload, or download"),
-        **dict.fromkeys(["get_file"], "download"),
-        "open": "files.open",
+        **dict.fromkeys(["sandbox_id", "uuid"], "id"),
+        **dict.fromkeys(["rename", "set_name"], "fork with a name: a VM that is there keeps its own"),
+        **dict.fromkeys(
+            ["wait", "wait_ready", "wait_until_ready"], "run at once: a VM is ready when it has been forked"
+        ),
+        **dict.fromkeys(["fork_n", "map"], "fork, or fork_many of the client with it as the source"),
     },
     "Files": {
         **dict.fromkeys(["read", "read_file"], "read_text, or read_bytes"),
@@ -100,7 +118,9 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     "Fleet": {
         **dict.fromkeys(["imap", "imap_unordered", "starmap", "submit"], "map"),
         **dict.fromkeys(["exec", "execute", "run_command", "broadcast"], "run"),
-        **dict.fromkeys(["download", "sync", "files"], "map, with a function that calls this of its VM"),
+        **dict.fromkeys(["sync", "write", "put"], "upload"),
+        **dict.fromkeys(["download", "files"], "map, with a function that calls this of its VM"),
+        **dict.fromkeys(["delete", "close", "aclose", "kill", "terminate"], "vms in its block, whose end deletes them"),
         **dict.fromkeys(["machines", "sandboxes", "members", "workers"], "vms"),
     },
     "AsyncRemoteFile": {"close": "aclose"},
@@ -141,8 +161,10 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         **dict.fromkeys(["code", "exitCode"], "exit_code"),
         **dict.fromkeys(["output", "out", "text", "result"], "stdout_text, or stdout for bytes"),
         **dict.fromkeys(["err", "error"], "stderr_text, or stderr for bytes"),
-        **dict.fromkeys(["ok", "success", "failed"], "exit_code"),
-        **dict.fromkeys(["check_returncode", "raise_for_status", "check"], "exit_code, or check=True of the call"),
+        **dict.fromkeys(["success", "succeeded", "is_success", "failed"], "ok"),
+        **dict.fromkeys(["check_returncode", "raise_for_status", "check"], "ok, or check=True of the call"),
+        **dict.fromkeys(["lines", "stdout_lines"], "stdout_text.splitlines()"),
+        "id": "run_id",
     },
     "RunFailedError": {**_EXIT_CODE, "output": "stdout_text, or stdout for bytes"},
 }

@@ -20,8 +20,9 @@ OLDER_NAMES: Final = {
 
 
 def lazy_root(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Return what `lazily` does, which knows the models' older names and ``__version__`` as well."""
+    """Return what `lazily` does, which knows older names of models, ``__version__`` and what guesses mean as well."""
     look_up, names = lazily(package, homes)
+    home = frozenset(" ".join(homes.values()).split())
 
     def get(name: str) -> object:
         if name in OLDER_NAMES:
@@ -34,7 +35,17 @@ def lazy_root(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], o
             from arker._basics.version import version  # few programs ask for it
 
             return version()
-        return look_up(name)
+        try:
+            return look_up(name)
+        except AttributeError:
+            if name in home or name.startswith("__"):
+                raise  # of a module that was found, or one of the names that tools ask every module for
+            from arker._basics.guesses import missing  # it is for mistakes
+
+            error = missing(package, name, sys._getframe(1))
+            if error is None:
+                raise
+        raise error
 
     return get, names
 

@@ -70,7 +70,11 @@ async def run(
             if session is None:
                 session = (await machine.create_session(cwd=_directory(machine))).session_id
             run = await machine.start(line, session_id=session, **options)  # type: ignore[arg-type]
-            output.write(f"{run.run_id}\n")
+            try:
+                output.write(f"{run.run_id}\n")
+            except OSError:  # the exit status says that it is not running, and nothing its id
+                await clean_up(_kill(run))
+                raise
             return statuses.DONE
         feeds = stdin and standard_input.is_there()
         async with _free_session(machine, session) as free:

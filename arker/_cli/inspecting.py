@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from arker import models
-from arker._cli import output, statuses
+from arker._cli import output, own_runs, statuses
 from arker._cli.connection import Where, connected
 from arker._cli.running import FailedError, UsageError
 from arker._tasks.threads import in_thread
@@ -48,7 +48,7 @@ async def logs(
             return statuses.DONE
         found = await machine.get_run(run)
     if json:
-        output.print_json(found)
+        output.print_json(own_runs.as_given(found))
     else:
         write(OutputChunk("stdout", found.stdout))
         write(OutputChunk("stderr", found.stderr))
@@ -75,6 +75,7 @@ async def runs(
     *,
     state: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
     limit: int | None = None,
+    every: Annotated[bool, Parameter(name=("--all", "-a"))] = False,
     json: bool = False,
     where: Where = None,
 ) -> int:
@@ -84,6 +85,7 @@ async def runs(
         vm: Id or name of the VM.
         state: Only runs in this state.
         limit: At most so many.
+        every: Also the client's own, such as those of `arker cp`; and all commands as they were sent.
         json: Print all fields as JSON.
         where: Where VMs are.
     """
@@ -92,8 +94,11 @@ async def runs(
     async with connected(where) as client:
         machine = await client.find_vm(vm)
         found: list[models.RunSummary] = []
-        async for each in machine.iter_runs(state=state, page_size=None if limit is None else min(limit, 1000)):
-            found.append(each)
+        size = None if limit is None or not every else min(limit, 1000)
+        async for each in machine.iter_runs(state=state, page_size=size):
+            if not every and own_runs.is_own(each.command):
+                continue
+            found.append(each if every else own_runs.as_given(each))
             if len(found) == limit:
                 break
     if json:

@@ -12,9 +12,11 @@ from arker import models
 from arker._basics.names import ARKER_ORG_ID
 from arker._cli import output, quantities, statuses
 from arker._cli.connection import Where, connected, fork_of
-from arker._cli.running import UsageError, complain
+from arker._cli.running import FailedError, UsageError, complain
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker.client import AsyncArker
 from arker.errors import ArkerError, NotFoundError
+from arker.vm import AsyncVM
 
 _AT_ONCE = 8
 """How many VMs are deleted at a time."""
@@ -92,10 +94,10 @@ async def fork(
             made = await client.fork(image=image, **options)  # type: ignore[arg-type]
         if lifetime is None:
             made.keep()
-        if json:
-            output.print_json(made.data)
-        else:
-            output.write(f"{made.id}\n")
+        elif not await _is_on_record(client):
+            await clean_up(_delete(made))
+            raise FailedError("--ttl needs the ledger of forks, which cannot be written: the VM has been deleted again")
+        await _tell(made, json=json, known=idempotency_key is not None)
     return statuses.DONE
 
 
@@ -226,11 +228,40 @@ async def snapshot(
     async with connected(where, lasting=True) as client:
         found = await client.find_vm(vm)
         made = await found.snapshot(name, public=public or None, description=description)
+        await _tell(made, json=json)
+    return statuses.DONE
+
+
+async def _is_on_record(client: AsyncArker) -> bool:
+    """Return whether the ledger has what is known of the client's VMs: without it nothing ends one that has a ttl."""
+    ledger = client._context.ledger  # pyright: ignore[reportPrivateUsage]
+    return ledger is not None and await ledger.is_written()
+
+
+async def _tell(made: AsyncVM, *, json: bool, known: bool = False) -> None:
+    """Print a new VM. If that fails the VM is deleted: the exit status says that there is none, and nothing its id.
+
+    Args:
+        made: The VM.
+        json: Whether all fields are printed.
+        known: Whether it is found without its id, by a key of the caller's.
+    """
+    try:
         if json:
             output.print_json(made.data)
         else:
             output.write(f"{made.id}\n")
-    return statuses.DONE
+    except OSError:
+        if not known:
+            await clean_up(_delete(made))
+        raise
+
+
+async def _delete(made: AsyncVM) -> None:
+    try:
+        await made.delete(deadline=CLEANUP_SECONDS)
+    except ArkerError as error:
+        complain(f"the VM {made.id} may still exist: {error}")
 
 
 __all__ = ["HEADS", "fork", "list_vms", "ls", "rm", "row", "snapshot"]

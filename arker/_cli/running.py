@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine
+from types import FrameType
 from typing import Any
 
 from arker._basics.shown import shown
@@ -38,6 +40,7 @@ def run(work: Coroutine[Any, Any, int], *, failed: int = statuses.FAILED, usage:
         failed: The status if the server has refused, or was not reached.
         usage: The status if the command line or the configuration is wrong.
     """
+    hang_up = _HangUp()
     try:
         try:
             status = asyncio.run(work)
@@ -48,6 +51,8 @@ def run(work: Coroutine[Any, Any, int], *, failed: int = statuses.FAILED, usage:
     except BrokenPipeError as error:
         return failed_output(error)
     except SystemExit as end:  # SIGTERM, see `arker._tasks.termination`
+        if hang_up.came:
+            return statuses.HUNG_UP
         return end.code if isinstance(end.code, int) else EXIT_STATUS
     except UsageError as error:
         complain(str(error))
@@ -56,14 +61,38 @@ def run(work: Coroutine[Any, Any, int], *, failed: int = statuses.FAILED, usage:
         complain(str(error))
         return failed if error.status == statuses.FAILED else error.status
     except (ConfigurationError, InvalidArgumentError) as error:
-        complain(_words(error))
+        complain(words(error))
         return usage if error.outcome == "not_started" else failed
     except ArkerError as error:
-        complain(_words(error), lines=isinstance(error, EmulatorError))
+        complain(words(error), lines=isinstance(error, EmulatorError))
         return failed
     except OSError as error:
         return failed_output(error, failed)
     return status
+
+
+class _HangUp:
+    """SIGHUP handled like SIGTERM: the end of a terminal leaves no VM and no command behind.
+
+    Attributes:
+        came: Whether the signal has come.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        # Windows has no such signal; nohup, and a shell's jobs that are to go on, have it ignored.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.came:
+            return  # the system sends it, and the shell too, which is no sign of haste
+        self.came = True
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # there is nothing to clean up
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        else:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def failed_output(error: OSError, failed: int = statuses.FAILED) -> int:
@@ -83,7 +112,7 @@ def complain(message: str, *, lines: bool = False) -> None:
         pass
 
 
-def _words(error: ArkerError) -> str:
+def words(error: ArkerError) -> str:
     """Return what an error says; without the context if that says nothing more."""
     if isinstance(error, InvalidArgumentError) or (isinstance(error, ConfigurationError) and not error.operation):
         return error.message
@@ -100,4 +129,4 @@ def _close_output() -> None:
         pass
 
 
-__all__ = ["FailedError", "UsageError", "complain", "run"]
+__all__ = ["FailedError", "UsageError", "complain", "failed_output", "run", "words"]

@@ -205,8 +205,10 @@ def _size() -> tuple[int, int]:
     try:
         columns, lines = os.get_terminal_size(sys.stdout.fileno())
     except (OSError, ValueError):
-        columns, lines = shutil.get_terminal_size()
-    return min(max(columns, 1), 1000), min(max(lines, 1), 1000)
+        columns = lines = 0
+    # One that was made by a program, or leads to a console, may not have been told its size: it says 0.
+    usual = shutil.get_terminal_size()
+    return min(max(columns or usual.columns, 1), 1000), min(max(lines or usual.lines, 1), 1000)
 
 
 @contextmanager
@@ -224,7 +226,8 @@ def _raw() -> Generator[None, None, None]:
         tty.setraw(0, termios.TCSADRAIN)  # what is typed ahead is kept
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # it has ended, and needs nothing any more
+            termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 __all__ = ["Keys", "shell"]

@@ -13,6 +13,8 @@ TIMED_OUT: Final = 124
 """``run``: the command was killed by its ``--timeout``, as `timeout` says it."""
 NOT_RUN: Final = 125
 """``run`` and ``shell``: what is wrong is not the command, of which there is no status."""
+HUNG_UP: Final = 129
+"""Its terminal has ended: 128 + SIGHUP."""
 INTERRUPTED: Final = 130
 """Ctrl-C: 128 + SIGINT."""
 BROKEN_PIPE: Final = 141
@@ -21,4 +23,14 @@ BROKEN_PIPE: Final = 141
 OF_COMMAND_LINE: Final = {"run": NOT_RUN, "shell": NOT_RUN}
 """Commands with another status for a wrong command line, since they have that of a command in the VM."""
 
-__all__ = ["BROKEN_PIPE", "DONE", "FAILED", "INTERRUPTED", "NOT_RUN", "OF_COMMAND_LINE", "TIMED_OUT", "USAGE"]
+__all__ = [
+    "BROKEN_PIPE",
+    "DONE",
+    "FAILED",
+    "HUNG_UP",
+    "INTERRUPTED",
+    "NOT_RUN",
+    "OF_COMMAND_LINE",
+    "TIMED_OUT",
+    "USAGE",
+]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from arker import models
-from arker._cli import inspecting, machines, output, quantities, statuses
+from arker._cli import inspecting, machines, output, own_runs, quantities, statuses
 from arker._cli.connection import Where, connected
 from arker._tasks import clock
 from arker.client import AsyncArker
@@ -21,6 +21,8 @@ _VMS: Final = 50
 """VMs that are shown when none is named."""
 _RUNS: Final = 10
 """Runs that are shown of a VM."""
+_LOOKED_THROUGH: Final = 50
+"""Its latest runs among which these are, besides the client's own."""
 _AT_ONCE: Final = 8
 
 
@@ -91,10 +93,11 @@ async def _look(client: AsyncArker, ids: Sequence[str], before: set[str]) -> _Lo
     async def runs_of(vm: models.Vm) -> list[tuple[models.Vm, models.RunSummary]]:
         async with places:
             try:
-                page = await client.vm(vm.vm_id).list_runs(limit=_RUNS)
+                page = await client.vm(vm.vm_id).list_runs(limit=_LOOKED_THROUGH)
             except NotFoundError:  # deleted meanwhile
                 return []
-        return [(vm, run) for run in page]
+        given = [(vm, own_runs.as_given(run)) for run in page if not own_runs.is_own(run.command)]
+        return given[:_RUNS]
 
     look = _Look(vms)
     busy = [vm for vm in vms if ids or vm.vm_id in look.busy | before]

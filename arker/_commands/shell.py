@@ -6,9 +6,10 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from shlex import quote
+from shlex import quote, split
 from typing import Final
 
 from attrs import field, frozen
@@ -110,6 +111,25 @@ class Subshell:
         return "".join(f"{step}; " for step in steps)
 
 
+_WORD: Final = re.compile(r"""\s+|(?:[^\s'"\\]|'[^']*'|"(?:[^"\\]|\\.)*"|\\.)+""", re.DOTALL)
+
+
+def command_in(line: str) -> str:
+    """Return the command that a line of a `Subshell` is for. Any other line is returned as it is."""
+    start = line.find("( \\exec 2>&9 9>&-; ") if line.startswith(f"{_trap(':')}; {{ ") else -1
+    if start < 0:
+        return line
+    is_next = False
+    while (word := _WORD.match(line, start)) is not None:
+        start, text = word.end(), word[0]
+        if text.isspace():
+            continue
+        if is_next:
+            return split(text)[0]
+        is_next = text == "\\eval"
+    return line  # the server has cut it off
+
+
 def _trap(action: str) -> str:
     # A session may have a function of this name, which is slow; not every shell has this way past it.
     return f"\\command trap {action} {_SIGNALS} 2>/dev/null || \\trap {action} {_SIGNALS}"
@@ -157,4 +177,14 @@ def read_and_removed(file: str) -> str:
     return f"\\eval \"$(\\cat -- {path} 2>/dev/null || \\printf '( exit {REFUSED} )'; \\rm -f -- {path})\""
 
 
-__all__ = ["READ_ONLY", "REFUSED", "Origin", "Subshell", "mark_of", "printf_format", "read_and_removed", "refusal"]
+__all__ = [
+    "READ_ONLY",
+    "REFUSED",
+    "Origin",
+    "Subshell",
+    "command_in",
+    "mark_of",
+    "printf_format",
+    "read_and_removed",
+    "refusal",
+]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
+
+_QUOTES: Final = ("'", '"')
 
 
 class Environment:
@@ -19,4 +22,12 @@ class Environment:
         return None
 
 
-__all__ = ["Environment"]
+def is_quoted(text: str) -> bool:
+    """Return whether a value has quotation marks around it, or a part of them.
+
+    Not every reader of a file of settings removes them: ``docker run --env-file`` does not.
+    """
+    return text.strip()[:1] in _QUOTES or text.strip()[-1:] in _QUOTES
+
+
+__all__ = ["Environment", "is_quoted"]

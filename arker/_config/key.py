@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from arker._basics.hidden import Hidden
-from arker._config.environment import Environment
+from arker._config.environment import Environment, is_quoted
 from arker.errors import ConfigurationError, InvalidArgumentError
 
 VARIABLES: Final = ("ARKER_API_KEY", "AUTH_KEY")
@@ -19,6 +19,7 @@ def variable_of(env: Environment) -> str | None:
 
 def api_key_of(given: object, env: Environment) -> str:
     """Return the key from an argument or else the environment."""
+    argument = "api_key" if given is not None else variable_of(env) or "api_key"
     value = given if given is not None else env.get(*VARIABLES)
     if value is None:
         raise ConfigurationError(
@@ -31,8 +32,10 @@ def api_key_of(given: object, env: Environment) -> str:
     del value
     if not key:
         raise ConfigurationError("an API key is required: api_key is empty")
+    if is_quoted(key):
+        raise InvalidArgumentError(argument, "…", "expected the key without the quotation marks around it")
     if not all("!" <= char <= "~" for char in key):
-        raise InvalidArgumentError("api_key", "…", "expected visible ASCII characters only")
+        raise InvalidArgumentError(argument, "…", "expected visible ASCII characters only, and no space among them")
     return key
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from arker._config.environment import Environment
+from arker._config.environment import Environment, is_quoted
 from arker._config.urls import is_loopback
 from arker.errors import InvalidArgumentError
 
@@ -64,6 +64,8 @@ def _place(argument: str, value: object) -> Path | bool | None:
     text: object = os.fspath(cast("os.PathLike[Any]", value))
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise InvalidArgumentError(argument, text, expected)
+    if is_quoted(text):  # or a file of this name would be made wherever a program runs
+        raise InvalidArgumentError(argument, text, f"{expected}, without quotation marks")
     place = os.path.expanduser(text)
     if place.startswith("~"):
         raise InvalidArgumentError(argument, text, "expected a path that does not begin with an unknown home directory")

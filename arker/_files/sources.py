@@ -240,7 +240,10 @@ def check_buffer(
 
 def check_data(data: object) -> memoryview:
     """Check what `AsyncVM.sync` is to write."""
-    view = check_buffer("data", data, expected="expected text, bytes, a bytearray or a memoryview")
+    expected = "expected text, bytes, a bytearray or a memoryview"
+    if is_path(data) or callable(getattr(data, "read", None)):
+        expected += "; vm.upload takes paths and file objects"
+    view = check_buffer("data", data, expected=expected)
     if len(view) > MAX_PUT_SIZE:
         raise InvalidArgumentError("data", data, f"expected at most {MAX_PUT_SIZE} bytes (5 GiB), got {len(view)}")
     return view

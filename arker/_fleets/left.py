@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
-from arker._fleets.pool import named
 from arker._tasks import hurry
 from arker.errors import ArkerError, FleetError
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from arker.vm import AsyncVM
 
 logger = logging.getLogger("arker")
+
+_SHOWN: Final = 20
 
 
 def tell_of_left(left: Mapping[AsyncVM, ArkerError | None], error: BaseException | None) -> None:
@@ -43,4 +45,9 @@ def tell_of_left(left: Mapping[AsyncVM, ArkerError | None], error: BaseException
         error.vm_ids, error.outcome = tuple(ids), "unknown"
 
 
-__all__ = ["tell_of_left"]
+def named(vms: Collection[AsyncVM]) -> str:
+    """Return the ids of VMs; only the first ones if there are many."""
+    return ", ".join(vm.id for vm in islice(vms, _SHOWN)) + (", …" if len(vms) > _SHOWN else "")
+
+
+__all__ = ["named", "tell_of_left"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterator
-from itertools import islice
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from arker._fleets import nesting
 from arker._fleets.count import Count
+from arker._fleets.left import named
 from arker._fleets.plan import Plan
-from arker._fleets.schedule import is_hopeless, verdict
+from arker._fleets.schedule import is_hopeless, may_pass, verdict
 from arker._fleets.staggered_workers import StaggeredWorkers
 from arker._lifecycle.fork import delete_or_raise
 from arker._protocol.calls import vms as vm_calls
@@ -22,14 +23,7 @@ from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._tasks.running_loop import running_loop
 from arker._vm.base import place_of
-from arker.errors import (
-    ApiError,
-    ArkerError,
-    DeadlineExceededError,
-    FleetError,
-    NetworkError,
-    NotFoundError,
-)
+from arker.errors import ArkerError, DeadlineExceededError, FleetError, NotFoundError
 from arker.reports import FleetOperation, FleetProgress
 from arker.vm import AsyncVM, fork
 
@@ -42,7 +36,6 @@ LONGEST_CLEANUP: Final = 60.0
 """Seconds; bound on the deletion of a fleet; `CLEANUP_SECONDS` is the bound on its time without progress."""
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 2.0
-_SHOWN: Final = 20
 _SHARE: Final = 0.25
 """The part of the time that a second signal leaves in which what goes on may end; the rest is for the deletion."""
 _INSISTENCE: Final = 3
@@ -336,6 +329,7 @@ class Pool:
         tasks = self.tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
+        tasks = nesting.others(tasks)
         if tasks and wait:
             # A little more than a fork takes at the most to undo itself.
             late = await hurry.wait(tasks, CLEANUP_SECONDS * 1.2, share=_SHARE)
@@ -389,7 +383,7 @@ class Pool:
                 await delete_or_raise(place_of(vm), deadline=None if insist else CLEANUP_SECONDS)
             except ArkerError as error:
                 self._doomed[vm] = error
-                if not insist or not _may_pass(error):
+                if not insist or not may_pass(error):
                     return
                 await clock.sleep(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
@@ -398,16 +392,4 @@ class Pool:
             return
 
 
-def named(vms: Collection[AsyncVM]) -> str:
-    """Return the ids of VMs; only the first ones if there are many."""
-    return ", ".join(vm.id for vm in islice(vms, _SHOWN)) + (", …" if len(vms) > _SHOWN else "")
-
-
-def _may_pass(error: ArkerError) -> bool:
-    """Return whether a failed deletion may succeed when it is repeated."""
-    if isinstance(error, ApiError):
-        return error.status not in (400, 401, 403)
-    return isinstance(error, (NetworkError, DeadlineExceededError))
-
-
-__all__ = ["Pool", "named"]
+__all__ = ["Pool"]

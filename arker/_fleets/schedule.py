@@ -1,11 +1,11 @@
-"""Decisions of a fleet, pure: when forking has failed, which outcome comes next, what an error says about a VM."""
+"""Decisions of a fleet, pure: when forking has failed, which outcome comes next, what errors say about VMs."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Final, Generic, Literal, TypeVar
 
-from arker.errors import NotFoundError, VMGoneError
+from arker.errors import ApiError, ArkerError, DeadlineExceededError, NetworkError, NotFoundError, VMGoneError
 
 Result = TypeVar("Result")
 
@@ -99,4 +99,11 @@ def verdict(error: BaseException, vm_id: str) -> Literal["gone", "perhaps", "liv
     return found
 
 
-__all__ = ["AHEAD", "AHEAD_IN_ORDER", "Schedule", "is_hopeless", "verdict"]
+def may_pass(error: ArkerError) -> bool:
+    """Return whether a failed deletion may succeed when it is repeated."""
+    if isinstance(error, ApiError):
+        return error.status not in (400, 401, 403)
+    return isinstance(error, (NetworkError, DeadlineExceededError))
+
+
+__all__ = ["AHEAD", "AHEAD_IN_ORDER", "Schedule", "is_hopeless", "may_pass", "verdict"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
+from arker._fleets import nesting
 from arker._fleets.schedule import Schedule
 from arker._fleets.staggered_workers import StaggeredWorkers
 from arker._tasks import clock, hurry
@@ -283,7 +284,7 @@ class ItemMap(Generic[Item, Value]):
         self._over = True
         self.abandon()
         if self._workers:
-            late = await clean_up(hurry.wait(set(self._workers), CLEANUP_SECONDS))
+            late = await clean_up(hurry.wait(nesting.others(self._workers), CLEANUP_SECONDS))
             if late:
                 logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
             else:
@@ -305,6 +306,7 @@ class ItemMap(Generic[Item, Value]):
 
     async def _draw_and_do(self) -> None:
         pool = self._pool
+        nesting.begin()
         try:
             while self._drawing:
                 vm, index, item = await self._draw()

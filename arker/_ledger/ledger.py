@@ -153,6 +153,11 @@ class Ledger:
         """Wait until all records are on disk (or cannot be)."""
         await self._writer.flush()
 
+    async def is_written(self) -> bool:
+        """Return whether all records so far are on disk."""
+        await self._writer.flush()
+        return self._writer.works
+
     # --- what is read -----------------------------------------------------------------------------------------------
 
     async def orphans(self, base_urls: Collection[str], older_than: float | None) -> Orphans:

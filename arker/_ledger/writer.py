@@ -149,6 +149,11 @@ class Writer:
         self._fail("it takes too long", for_good=False)
         waiters.resolve()
 
+    @property
+    def works(self) -> bool:
+        """Whether the file could be written the last time."""
+        return not (self._failing or self._off)
+
     def may_have_rows(self) -> bool:
         """Return whether the file may have rows to change."""
         return self.used or (not self._off and self.path.exists())

@@ -290,13 +290,16 @@ class _Found:
 
 
 def was_made_since(created_at: str | None, moment: float) -> bool:
-    """Return whether a VM was made since a moment, by its server's clock."""
+    """Return whether a VM was made since a moment, by its server's clock.
+
+    By a clock that is ahead every VM would seem so: a time that is still to come proves nothing.
+    """
     made = timestamp_of(created_at)
     if created_at is None or made is None:
         return False
     if not has_fraction(created_at):
         moment //= 1  # it may have been made at any moment of its second
-    return made >= moment
+    return moment <= made <= clock.wall()
 
 
 async def delete_or_raise(place: Place, *, deadline: float | None) -> None:

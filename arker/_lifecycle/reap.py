@@ -28,6 +28,8 @@ logger = logging.getLogger("arker")
 AT_ONCE: Final = 16
 KEY_SECONDS: Final = 24 * 3600.0
 """The least time for which servers remember a key (contract, section 3)."""
+_UNKNOWN: Final = "unknown_vm"
+"""The code of an error for a VM of which nothing more can be found out."""
 
 
 async def reap(context: Context, *, older_than: float | None, dry_run: bool, deadline: float | None) -> ReapReport:
@@ -102,7 +104,8 @@ class _Reaping:
                 self._gone.append(leftover)
             else:
                 self._failed.append(evolve(leftover, vm_id=leftover.vm_id or error.vm_id, error=error))
-                if leftover.vm_id is not None or not (_is_refusal(error) and _has_no_key_any_more(row)):
+                may_change = leftover.vm_id is not None or not (_is_refusal(error) or error.code == _UNKNOWN)
+                if may_change or not _has_no_key_any_more(row):
                     return
         else:
             self._deleted.append(leftover)
@@ -150,7 +153,7 @@ class _Reaping:
 def _doubt(row: Row, reason: str) -> ArkerError:
     return ArkerError(
         f"a VM of this fork may exist, under the key {row.idempotency_key}: {reason}",
-        code="unknown_vm",
+        code=_UNKNOWN,
         operation="reap",
         outcome="unknown",
         idempotency_key=row.idempotency_key,

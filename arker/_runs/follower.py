@@ -231,13 +231,9 @@ def reason_of_timeout(timeout: float) -> str:
     return f"timeout: the command did not end within {timeout:g} s"
 
 
-_NO_SUCCESS: Final = ("failed", "cancelled", "running", "pending")
-
-
 def raise_unless_succeeded(place: Place, result: CompletedRunResult, *, operation: str) -> None:
     """Raise `RunFailedError` unless a command has succeeded, as ``check=True`` demands."""
-    # A server may have other words for success; it has none for an exit code.
-    if result.exit_code != 0 or result.state in _NO_SUCCESS:
+    if not result.ok:
         raise _failed(place, result, operation)
 
 

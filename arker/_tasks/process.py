@@ -77,6 +77,17 @@ def keep_in_child(thing: object) -> None:
     _kept.append(thing)
 
 
+def lives(process: int) -> bool:
+    """Return whether there is a process with this id."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it may not be signalled
+    return True
+
+
 def _call(name: Literal["before_fork", "in_parent", "in_child", "at_exit"], order: Iterable[Step]) -> None:
     interrupt: BaseException | None = None
     for step in order:
@@ -124,4 +135,4 @@ atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
 
-__all__ = ["ORDER", "Step", "hand_in", "keep_in_child"]
+__all__ = ["ORDER", "Step", "hand_in", "keep_in_child", "lives"]

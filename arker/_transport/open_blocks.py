@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -16,6 +17,7 @@ from attrs import frozen
 from arker._basics.guidance import CLOSED
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, retrieve
+from arker._tasks.process import lives
 from arker._tasks.running_loop import running_loop
 from arker._transport.attempts import Attempt, Progress
 from arker.errors import ConfigurationError
@@ -66,12 +68,22 @@ class Blocks:
         calls: Calls in progress.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, of_parent: Blocks | None = None) -> None:
+        """Begin with no blocks.
+
+        Args:
+            of_parent: In a child of ``os.fork()``, those of its parent, which goes on in them.
+        """
         self.forks: set[object] = set()
         self.calls: dict[Attempt, Progress] = {}
         self.closing = False
         self._open: dict[object, _Open] = {}
         self._leaving: dict[object, _Open] = {}
+        self._process = os.getpid()
+        self._elsewhere: dict[object, int] = {}  # with the ids of the processes that entered them
+        if of_parent is not None:
+            entered = dict.fromkeys([*of_parent._open, *of_parent._leaving], of_parent._process)
+            self._elsewhere = {**of_parent._elsewhere, **entered}
         self._lock = threading.Lock()
         self._at_work = False
         self._over = threading.Event()
@@ -84,10 +96,18 @@ class Blocks:
         abandon: Callable[[], None] = lambda: None,
     ) -> None:
         """Note that a block is open, until `left` is called with it."""
+        self._elsewhere.pop(block, None)
         self._open[block] = _Open(name, leave, abandon, running_loop())
 
     def left(self, block: object) -> bool:
-        """Note that a block ends. Return False if closing the client leaves it: see `until_left`."""
+        """Note that a block ends. Return False if it is left elsewhere.
+
+        Either closing the client leaves it, see `until_left`; or the process that entered it does, which has forked
+        this one and still lives.
+        """
+        entered_by = self._elsewhere.pop(block, None)
+        if entered_by is not None and lives(entered_by):
+            return False
         return self._open.pop(block, None) is not None or not self.closing
 
     async def until_left(self, block: object) -> None:

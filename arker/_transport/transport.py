@@ -88,7 +88,7 @@ class Transport:
         # The holders of the lock and of places in the window go on in the parent.
         self._lock = threading.Lock()
         self.limiter = Limiter(Window(self.settings.max_connections))
-        self.blocks = Blocks()
+        self.blocks = Blocks(of_parent=self.blocks)
 
     @property
     def closed(self) -> bool:

@@ -96,6 +96,9 @@ class Run(RunSummary, _TextViews):
     retry_count: int = 0
 
 
+_NO_SUCCESS: Final = ("failed", "cancelled", "running", "pending")
+
+
 @frozen(kw_only=True)
 class CompletedRunResult(Reply, _TextViews):
     """The reply to a run in the foreground.
@@ -127,6 +130,12 @@ class CompletedRunResult(Reply, _TextViews):
     exit_code: int | None = declared(nullable=True)
     fail_reason: str | None = None
     dispatch: object = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command has succeeded: it exited with 0. With ``check=True`` a call raises an error otherwise."""
+        # A server may have other words for success; it has none for an exit code.
+        return self.exit_code == 0 and self.state not in _NO_SUCCESS
 
     @property
     def timed_out(self) -> bool:

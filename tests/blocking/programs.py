@@ -17,7 +17,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from arker import ArkerError, Hooks
 from arker_sync import VM, Arker
@@ -231,6 +234,44 @@ def forked() -> None:
     for thread in threads:
         thread.join()
     say("parent", echo(vm, "goes on"))
+
+
+def forked_amid_blocks() -> None:
+    """Fork a process that leaves the blocks of its parent: what these hold is the parent's."""
+    with Arker() as ar, ar.fork("ubuntu") as vm, ar.fork_many("ubuntu", 2) as fleet, vm.open_session() as session:
+        session.run("cd /tmp")
+        outcomes: Any = fleet.map(echo, (f"{index}" for index in count()))
+        with closing(outcomes):
+            next(outcomes)
+            child = os.fork()
+            if child == 0:
+                say("child", echo(vm, "used"))
+                sys.exit(3)  # it leaves the blocks
+            say("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            say("parent", next(outcomes).ok, echo(vm, "used"), session.run("pwd").stdout_text.strip())
+        say("VMs", len(ar.list_vms()))
+    with Arker() as ar:
+        say("VMs", len(ar.list_vms()))
+
+
+def orphaned_amid_blocks() -> None:
+    """Fork a process that leaves the blocks of a parent which has ended, as a daemon does."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        os.waitpid(child, 0)
+        os.read(reading, 1)  # returns when the grandchild has ended
+        with Arker() as ar:
+            say("VMs", len(ar.list_vms()))
+        return
+    with Arker() as ar, ar.fork("ubuntu") as vm:
+        left, ended = os.pipe()
+        if os.fork():
+            os._exit(0)
+        os.close(ended)
+        os.read(left, 1)  # returns when the parent has ended
+        say("daemon", echo(vm, "used"))
 
 
 def forked_before_use() -> None:

@@ -81,6 +81,8 @@ def test_a_program_in_an_interpreter_of_its_own(emulator: Emulator, name: str, o
     ("name", "output"),
     [
         ("forked", "(child a handle of the parent's\nchild a VM of its own\nstatus 0\n){3}status 0\nparent goes on\n"),
+        ("forked_amid_blocks", "child used\nstatus 3\nparent True used /tmp\nVMs 3\nVMs 0\n"),
+        ("orphaned_amid_blocks", "daemon used\nVMs 0\n"),
         ("forked_before_use", "child used\nstatus 0\nparent used\n"),
         (
             "forked_amid_a_call",

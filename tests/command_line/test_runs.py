@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import time
+from pty import openpty
+from shlex import quote
 
 import pytest
 
-from tests.command_line.support import Program
+from tests.command_line.support import MODULE, ROOT, Program
 
 
 def states(program: Program, command: str) -> list[str]:
-    """Return the states of the runs of a command, newest first; the client's own commands have its text in theirs."""
+    """Return the states of the runs of a command, newest first."""
     return [run["state"] for run in program("runs", "web", "--json").json if command in run["command"]]
 
 
@@ -86,7 +90,7 @@ def test_output_comes_while_the_command_goes_on_and_input_too(arker_program: Pro
         assert process.wait(120) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_kills_the_command(arker_program: Program, web: str, number: signal.Signals) -> None:
     with arker_program.forked("run", "web", "--", "echo ready; sleep 600") as process:
         assert process.stdout is not None
@@ -96,6 +100,31 @@ def test_a_signal_kills_the_command(arker_program: Program, web: str, number: si
         assert process.returncode == 128 + number
         assert complaints == b""
     assert states(arker_program, "sleep 600") == ["cancelled"]
+
+
+def test_a_terminal_that_is_closed_leaves_no_vm(arker_program: Program) -> None:
+    screen, terminal = openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    words = ("run", "--fork", "ubuntu", "--", "echo ready; sleep 600")
+    with arker_program.forked(*words, **streams, terminal=True) as process:
+        os.close(terminal)
+        assert os.read(screen, 100) == b"ready\r\n"
+        os.close(screen)
+        process.send_signal(signal.SIGHUP)  # the system has sent one, and a shell does, too
+        assert process.wait(120) == 129
+    assert arker_program("ls", "--json").json == []
+
+
+def test_a_hang_up_that_is_ignored(arker_program: Program, web: str) -> None:
+    begin = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *MODULE)
+    env = {**arker_program.env, "PYTHONPATH": str(ROOT)}
+    words = [*begin, "run", "web", "--", "echo ready; cat"]
+    with subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate(b"goes on", timeout=120)[0] == b"goes on"
+        assert process.returncode == 0
 
 
 def test_a_reader_that_ends_ends_the_command(arker_program: Program, web: str) -> None:
@@ -129,6 +158,29 @@ def test_logs_and_runs_of_a_run_in_the_background(arker_program: Program, web: s
     assert rows[0].split() == ["RUN", "STATE", "EXIT", "AGE", "COMMAND"]
     assert next(row for row in rows if row.startswith(run)).endswith(line)
     assert len(arker_program.good("runs", "web", "--limit", "1").splitlines()) == 2
+
+
+def test_runs_are_those_that_were_asked_for(arker_program: Program, web: str) -> None:
+    """The client's own, such as those that copy files and pass input on, are in the whole list only."""
+    own = "# shellcheck shell=sh\n# A program of the person's.\necho done"
+    given = 'cat; echo "it\'s"'
+    (arker_program.cwd / "site").mkdir()
+    (arker_program.cwd / "site" / "index").write_text("hello")
+    assert arker_program.good("run", "web", "--cwd", "/tmp", "-e", "A='\\eval", "--", given, data=b"x")
+    arker_program.good("cp", "site", "web:")
+    arker_program.good("cp", "web:site/index", "-")
+    arker_program.good("run", "web", "--no-stdin", "--", "sh", "-c", own)
+    commands = ["sh -c " + quote(own), given]
+    assert [run["command"] for run in arker_program("runs", "web", "--json").json] == commands
+    every = arker_program("runs", "web", "--all", "--json").json
+    assert len(every) > 4
+    assert commands[0] in [run["command"] for run in every]
+    assert commands[1] not in [run["command"] for run in every]
+    (last,) = arker_program("runs", "web", "--limit", "1", "--json").json
+    assert last["command"] == commands[0]
+    first = next(run["run_id"] for run in every if "it's" in arker_program("logs", run["run_id"]).out)
+    assert arker_program("logs", first, "--json").json["command"] == commands[1]
+    assert [run["command"] for run in arker_program("watch", "web", "--once", "--json").json["runs"]] == commands
 
 
 def test_runs_that_do_not_exist(arker_program: Program, web: str) -> None:

@@ -137,11 +137,27 @@ def test_a_shell_without_a_terminal(arker_program: Program, web: str) -> None:
 
 
 @pytest.mark.needs("terminals")
-def test_a_terminated_shell_leaves_nothing(arker_program: Program, web: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_shell_leaves_nothing(arker_program: Program, web: str, number: signal.Signals) -> None:
     with typist(arker_program, "shell", "web") as person:
         person.prompt()
-        person.process.send_signal(signal.SIGTERM)
-        assert person.process.wait(120) == 143
+        person.process.send_signal(number)
+        assert person.process.wait(120) == 128 + number
+    assert sessions(arker_program) == 1
+
+
+@pytest.mark.needs("terminals")
+def test_a_terminal_that_has_no_size_and_is_closed(arker_program: Program, web: str) -> None:
+    screen, terminal = openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    with arker_program.forked("shell", "web", **streams, terminal=True) as process:
+        os.close(terminal)
+        person = Typist(screen, process)
+        person.prompt()
+        person.type("stty size\r")
+        person.until(f"\n24 80\r\n{PROMPT}")
+        os.close(screen)
+        assert process.wait(120) == 129
     assert sessions(arker_program) == 1
 
 

@@ -71,6 +71,18 @@ def test_closed_streams(arker_program: Program, web: str) -> None:
     assert _with_streams(arker_program, "2>&-", "nothing") == (2, "", "")
 
 
+def test_what_is_made_does_not_stay_when_its_id_cannot_be_told(arker_program: Program, web: str) -> None:
+    bad = "arker: [Errno 9] Bad file descriptor\n"
+    assert _with_streams(arker_program, ">&-", "fork", "ubuntu") == (1, "", bad)
+    assert _with_streams(arker_program, ">&-", "fork", "ubuntu", "--json") == (1, "", bad)
+    assert _with_streams(arker_program, ">&-", "snapshot", "web", "kept") == (1, "", bad)
+    assert [vm["vm_id"] for vm in arker_program("ls", "--json").json] == [web]
+    assert _with_streams(arker_program, ">&-", "fork", "ubuntu", "--idempotency-key", "key") == (1, "", bad)
+    assert arker_program.good("fork", "ubuntu", "--idempotency-key", "key").strip() in arker_program.good("ls", "-q")
+    assert _with_streams(arker_program, ">&-", "run", "web", "--detach", "--", "sleep 600") == (125, "", bad)
+    assert [run["state"] for run in arker_program("runs", "web", "--json").json] == ["cancelled"]
+
+
 def test_ctrl_c_while_modules_are_imported(bare: Program) -> None:
     (bare.cwd / "cyclopts.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(600)\n")
     with bare.started("ls", env={"PYTHONPATH": f"{bare.cwd}{os.pathsep}{ROOT}"}) as process:

@@ -53,6 +53,27 @@ def test_a_ttl_is_on_record_for_reap(arker_program: Program) -> None:
     assert [vm["vm_id"] for vm in arker_program("ls", "--json").json] == [kept]
 
 
+def test_reap_in_words_and_as_json(arker_program: Program) -> None:
+    program = arker_program.with_env({"ARKER_LEDGER": str(arker_program.cwd / "ledger")})
+    over = program.good("fork", "ubuntu", "--ttl", "0.1s").strip()
+    program.good("fork", "ubuntu", "--ttl", "1h")
+    time.sleep(0.2)  # the time of the first one has come then, however fast the commands are
+    report = program("reap", "--dry-run", "--json").json
+    assert [left["vm_id"] for left in report["deleted"]] == [over]
+    assert (report["gone"], report["failed"], report["living"], report["dry_run"]) == ([], [], 1, True)
+    assert "would delete" in program.good("reap", "--dry-run", "--older-than", "1d")
+    assert "--older-than '1x': expected" in program.bad(2, "reap", "--older-than", "1x")
+    assert "1 in use or with time left" in program.good("reap", "--older-than", "0")
+
+
+def test_a_ttl_that_cannot_be_put_on_record(arker_program: Program) -> None:
+    arker_program.cwd.joinpath("file").touch()
+    done = arker_program("fork", "ubuntu", "--ttl", "1h", ARKER_LEDGER=str(arker_program.cwd / "file" / "ledger"))
+    assert (done.status, done.out) == (1, "")
+    assert "arker: --ttl needs the ledger of forks" in done.err
+    assert arker_program.good("ls", "-q") == ""
+
+
 @pytest.mark.needs("words of 1")
 def test_ls_is_a_table_whose_columns_are_whole_in_a_pipe(arker_program: Program, web: str) -> None:
     description = "x" * 300

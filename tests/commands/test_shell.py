@@ -16,6 +16,7 @@ from arker._commands.shell import (
     REFUSED,
     Origin,
     Subshell,
+    command_in,
     mark_of,
     printf_format,
     read_and_removed,
@@ -167,3 +168,22 @@ def test_a_command_that_a_signal_kills_shows_nothing_of_its_environment(shell: l
         _, errors = process.communicate(timeout=30)
     assert process.returncode in (143, 128 + 15, 271)  # ksh adds 256
     assert b"s3cret" not in errors
+
+
+@pytest.mark.parametrize("command", ["echo hi", "\\eval 'x'", 'it\'s "q" ) \\eval', "a\nb", "", "\u20ac $x `y`"])
+@pytest.mark.parametrize(
+    "subshell",
+    [
+        Subshell("m"),
+        Subshell("m", env={"A": "x \\eval y"}, cwd="/tmp/ \\eval 'q"),
+        Subshell("m", data=b"( \\exec 2>&9 9>&-; \\eval 'no'\n\\eval "),
+        Subshell("m", cwd="~/x", feed="\\sh -c 'a ( ; \\eval ' sh x", after="rm x", file="/tmp/f '"),
+        Subshell("m", origin=Origin(cwd="/x y", env={"eval": "1"}, unset=("eval", "b"))),
+    ],
+)
+def test_the_command_is_found_in_its_line(subshell: Subshell, command: str) -> None:
+    line = subshell.line(command)
+    assert command_in(line) == command
+    assert command_in(command) == command
+    part = line[: len(line) // 3]  # as a server shows a long one
+    assert command_in(part) == part

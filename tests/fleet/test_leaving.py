@@ -86,6 +86,67 @@ async def test_aclose(fleet: AsyncFleet) -> None:
     assert gates.begun == [0, 1, 2]
 
 
+async def test_a_function_closes_the_iteration_that_it_is_a_part_of(
+    fleet: AsyncFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "CLEANUP_SECONDS", 600.0)  # more than the test waits
+    gates = Gates()
+
+    async def function(vm: AsyncVM, item: int) -> None:
+        if item < 2:
+            await gates(vm, item)
+        await gates.wait_for(2)
+        await outcomes.aclose()
+
+    outcomes: Any = fleet.map(function, itertools.count())
+    assert [outcome async for outcome in outcomes] == []
+    assert sorted(gates.ended) == [0, 1]
+    await until(lambda: not fleet._pool.tasks)  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_so_does_a_task_of_it(fleet: AsyncFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "CLEANUP_SECONDS", 600.0)  # more than the test waits
+
+    async def function(vm: AsyncVM, item: int) -> None:
+        await asyncio.create_task(outcomes.aclose())
+
+    outcomes: Any = fleet.map(function, itertools.count())
+    assert [outcome async for outcome in outcomes] == []
+    await until(lambda: not fleet._pool.tasks)  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_and_a_function_of_another_one_within(fleet: AsyncFleet, caplog: pytest.LogCaptureFixture) -> None:
+    async def within(vm: AsyncVM, item: int) -> None:
+        await outcomes.aclose()
+
+    async def function(vm: AsyncVM, item: int) -> None:
+        inner: Any = fleet.map(within, [1])
+        async with contextlib.aclosing(inner):
+            async for _ in inner:
+                pass
+
+    outcomes: Any = fleet.map(function, [1])
+    assert [outcome async for outcome in outcomes] == []
+    await until(lambda: not fleet._pool.tasks)  # pyright: ignore[reportPrivateUsage]
+    assert "do not end" not in caplog.text
+
+
+async def test_a_function_leaves_the_fleet_that_it_works_for(
+    client: AsyncArker, cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        fleet = await stack.enter_async_context(client.fork_many("ubuntu", 2))
+
+        async def function(vm: AsyncVM, item: int) -> None:
+            await stack.aclose()
+
+        with pytest.raises(FleetError, match="left"):
+            async for _ in fleet.map(function, itertools.count()):
+                pass
+    await until(lambda: not cloud.living)
+    assert "do not end" not in caplog.text
+
+
 async def test_a_function_that_does_not_end(
     fleet: AsyncFleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

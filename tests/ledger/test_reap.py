@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sqlite3
 from contextlib import closing
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -315,6 +315,11 @@ async def test_a_fork_that_was_answered_without_an_id_is_never_posted_again(
         assert "may exist" in failed.error.message
     assert len(server.requests) == 1
     assert select(ledger) == [None]
+    make_older(ledger, 25 * 3600)
+    assert len((await client.reap()).failed) == 1
+    assert (await client.reap()).failed == ()
+    assert len(server.requests) == 1
+    assert select(ledger) == []
     await client.aclose()
 
 
@@ -350,6 +355,18 @@ async def test_a_vm_that_the_posting_itself_has_made_is_told_apart(
     server.requests.clear()
     assert len((await client.reap()).failed) == 1
     assert server.requests == []
+    await client.aclose()
+
+
+async def test_a_server_whose_clock_is_ahead_knows_its_keys_all_the_same(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    await left_without_answer(server, settings, ledger)
+    ahead = datetime.now(timezone.utc) + timedelta(minutes=5)
+    server.script(ok({"vm_id": "vm-1", "created_at": ahead.isoformat()}), ok({"deleted": True}))
+    report = await client.reap()
+    assert ([vm.vm_id for vm in report.deleted], report.failed) == (["vm-1"], ())
+    assert select(ledger) == []
     await client.aclose()
 
 

@@ -78,7 +78,7 @@ def test_for_an_embedded_backend_there_is_one_only_where_it_is_named(base_url: s
     assert load_settings("k" * 8, base_url="https://localhost/api", environ=XDG).ledger == DEFAULT
 
 
-@pytest.mark.parametrize("value", ["", " ", "a\0b", 7, b"/bytes", 0])
+@pytest.mark.parametrize("value", ["", " ", "a\0b", 7, b"/bytes", 0, '"off"', "'/path'"])
 def test_what_is_no_place(value: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         load_settings(environ=BASE, ledger=value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,51 @@ def test_the_server_ends_with_the_run(run: Run, pytester: pytest.Pytester) -> No
     first, second = (pytester.path / "pids").read_text().split()
     assert first == second
     assert not Path("/proc", first).exists()
+
+
+@pytest.mark.parametrize("client", ["fixture", "blocking", "asynchronous"])
+def test_sigterm_ends_the_run(run: Run, pytester: pytest.Pytester, client: str) -> None:
+    """pytest would take it for the failure of one test, where a client's block ends in order."""
+    ended = run(
+        f"""
+        import asyncio
+        import os
+        import signal
+
+        from arker import AsyncArker
+        from arker_sync import Arker
+
+        def terminated():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        async def awaited(emulator):
+            async with AsyncArker(**emulator.client_options):
+                terminated()
+                await asyncio.sleep(600)
+
+        def test_it(arker_emulator, request):
+            print("server", arker_emulator.pid)
+            if "{client}" == "fixture":
+                request.getfixturevalue("arker_sync")
+                terminated()
+            elif "{client}" == "blocking":
+                with Arker(**arker_emulator.client_options):
+                    terminated()
+            else:
+                asyncio.run(awaited(arker_emulator))
+
+        def test_that_is_not_begun():
+            print("begun")
+        """,
+        "-s",
+        conftest="",
+        apart=True,
+    )
+    assert ended.ret == 128 + signal.SIGTERM
+    assert "begun" not in ended.stdout.str()
+    server = re.search(r"server (\d+)", ended.stdout.str())
+    assert server is not None
+    assert not Path("/proc", server[1]).exists()
 
 
 def test_a_server_that_a_test_has_ended_is_followed_by_another(run: Run, pytester: pytest.Pytester) -> None:

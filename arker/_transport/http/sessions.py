@@ -117,18 +117,25 @@ class _Connector(aiohttp.TCPConnector):
         while True:
             try:
                 connection = await super().connect(req, traces, timeout)
+            except BaseException as error:
+                lacking = none_left()
+                if not lacking:
+                    # Also where the caller's patience has ended first. The server may have moved, so the next attempt
+                    # looks its address up again, which needs a descriptor.
+                    self.clear_dns_cache()
+                if not isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+                if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                    raise  # it is no lack of descriptors, and in aiohttp 3.12 it has no `os_error`
+                # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
+                if not (lacking or error.os_error.errno in NONE_LEFT) or clock.now() > give_up:
+                    raise
+            else:
                 if req.url.raw_host not in self._told:
                     self._learn_round_trip(req, connection)
                 if timeout is self.bounded and self.silences is not None:
                     self.silences.begin(connection)
                 return connection
-            except aiohttp.ClientConnectorCertificateError:
-                raise  # it is no lack of descriptors, and in aiohttp 3.12 it has no `os_error`
-            except aiohttp.ClientConnectorError as error:
-                # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
-                lacking = error.os_error.errno in NONE_LEFT or none_left()
-                if not lacking or clock.now() > give_up:
-                    raise
             await clock.sleep(_NO_PLACE_PAUSE)
 
     def _learn_round_trip(self, req: aiohttp.ClientRequest, connection: Connection) -> None:

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator._state import remove_state_dir
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api
 from tests.support.forked import ForkedEmulator
 
@@ -45,6 +46,16 @@ def place() -> Iterator[Path]:
     """See `new_place`."""
     with new_place() as path:
         yield path
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """Return where a state directory may be made. It goes afterwards, and nothing is left beside it."""
+    with new_place() as place:
+        try:
+            yield place / "state"
+        finally:
+            remove_state_dir(place / "state")
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ import aiohttp
 import anyio
 import pytest
 
+from tests.emulator.server.kept import ROOT, options, refused, running
 from tests.emulator.server.support import Api, chunk, output
-from tests.emulator.server.test_state import ROOT, options, refused, running
-from tests.emulator.server.test_state import state as state  # the fixture
 from tests.support.forked import ForkedEmulator
 from tests.support.waiting import PATIENCE
 

@@ -17,9 +17,8 @@ import pytest
 from arker.emulator._state import StateDir
 from arker.emulator.server.records import VmRecord
 from arker.emulator.server.service import Service, base_url
+from tests.emulator.server.kept import DATABASE, options, running
 from tests.emulator.server.support import Api, output
-from tests.emulator.server.test_state import DATABASE, options, running
-from tests.emulator.server.test_state import state as state  # the fixture
 from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
