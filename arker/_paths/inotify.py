@@ -5,6 +5,7 @@ Records are printed: the kind, whether it is a directory, and the path below the
 """
 
 import ctypes
+import errno
 import os
 import struct
 import sys
@@ -13,6 +14,8 @@ import time
 MODIFY, FROM, TO, CREATE, DELETE, GONE, MOVED = 0x2, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
 OVERFLOW, IGNORED, IS_DIR = 0x4000, 0x8000, 0x40000000
 WANTED = MODIFY | FROM | TO | CREATE | DELETE | GONE | MOVED | 0x01000000  # directories only
+NO_LINK = 0x02000000
+SPENT = (errno.ENOSPC, errno.ENOMEM)  # no more can be watched
 HEAD = struct.Struct("iIII")
 KINDS = ((CREATE | TO, b"created"), (DELETE | FROM, b"deleted"), (MODIFY, b"modified"))
 
@@ -44,27 +47,48 @@ class Watch:
 
     def add(self, path: bytes, records: "list[tuple[bytes, bytes, bytes]]") -> None:
         """Watch a directory, and what is below it; note what is there already."""
-        where = os.path.join(self.root, path) if path else self.root
-        number = self.libc.inotify_add_watch(self.fd, where, WANTED)
-        if number < 0:
-            if not path:
-                raise OSError(ctypes.get_errno(), "inotify_add_watch")
-            return
-        self.paths[number] = path
-        if not self.deep and not path:
-            return
-        try:
-            names = os.listdir(where)
-        except OSError:
-            return
-        for name in names:
-            below = os.path.join(path, name)
-            inner = os.path.join(where, name)
-            is_dir = os.path.isdir(inner) and not os.path.islink(inner)
-            records.append((b"created", b"1" if is_dir else b"0", below))
-            self.found.add(below)
-            if is_dir and self.deep:
-                self.add(below, records)
+        left = [path]
+        while left:
+            path = left.pop()
+            where = os.path.join(self.root, path) if path else self.root
+            number = self.libc.inotify_add_watch(self.fd, where, WANTED | NO_LINK if path else WANTED)
+            if number < 0:
+                # What cannot be watched must not go unnoticed, unless it has gone or is closed to this user.
+                if not path or ctypes.get_errno() in SPENT:
+                    raise OSError(ctypes.get_errno(), "inotify_add_watch")
+                continue
+            self.paths[number] = path
+            if not self.deep and not path:
+                continue
+            try:
+                names = os.listdir(where)
+            except OSError:
+                continue
+            for name in names:
+                below = os.path.join(path, name)
+                inner = os.path.join(where, name)
+                is_dir = os.path.isdir(inner) and not os.path.islink(inner)
+                records.append((b"created", b"1" if is_dir else b"0", below))
+                self.found.add(below)
+                if is_dir and self.deep:
+                    left.append(below)
+
+    def forget(self, path: bytes) -> None:
+        """Watch a directory no longer that has been moved away, nor those below it."""
+        below = path + b"/"
+        for number in [each for each, at in self.paths.items() if at == path or at.startswith(below)]:
+            del self.paths[number]
+            self.libc.inotify_rm_watch(self.fd, number)
+        self.found = {each for each in self.found if not each.startswith(below)}
+
+    def add_again(self) -> None:
+        """Watch everything again, since nobody knows which directories are new or have been moved away."""
+        before, self.paths = self.paths, {}
+        self.add(b"", [])
+        self.found.clear()
+        for number in before:
+            if number not in self.paths:
+                self.libc.inotify_rm_watch(self.fd, number)
 
     def read(self) -> "tuple[list[tuple[bytes, bytes, bytes]], bool]":
         """Return the next changes, and whether the directory is still there."""
@@ -76,14 +100,15 @@ class Watch:
             name = data[at + HEAD.size : at + HEAD.size + length].rstrip(b"\0")
             at += HEAD.size + length
             if mask & OVERFLOW:
+                self.add_again()
                 records.append((b"overflow", b"1", b""))
                 continue
             above = self.paths.get(number)
             if above is None:
                 continue
-            if mask & IGNORED:
-                del self.paths[number]
-            if mask & (GONE | MOVED):
+            if mask & (GONE | MOVED | IGNORED):
+                if mask & IGNORED:  # it has been removed, or unmounted
+                    del self.paths[number]
                 if not above:
                     return [*records, (b"deleted", b"1", b"")], False
                 continue
@@ -93,10 +118,13 @@ class Watch:
             is_dir = bool(mask & IS_DIR)
             for bits, kind in KINDS:
                 if mask & bits:
-                    if kind == b"created" and path in self.found:
-                        self.found.discard(path)  # it has been told already
-                    else:
+                    # It may have been told already; but what is moved there takes the place of what was.
+                    if not (mask & CREATE and path in self.found):
                         records.append((kind, b"1" if is_dir else b"0", path))
+                    if kind != b"modified":
+                        self.found.discard(path)
+                    if mask & FROM and is_dir:
+                        self.forget(path)
                     if kind == b"created" and is_dir and self.deep:
                         self.add(path, records)
         return records, True

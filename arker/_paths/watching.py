@@ -20,7 +20,7 @@ from arker._runs.poll import Planner
 from arker._tasks import clock
 from arker._tasks.cleanup import clean_up
 from arker.entries import FileEvent, FileStat, WatchMethod
-from arker.errors import RemoteFileError, RunFailedError
+from arker.errors import RemoteFileNotFoundError, RemoteNotADirectoryError, RunFailedError
 from arker.models import RunRequest
 
 if TYPE_CHECKING:
@@ -188,11 +188,13 @@ class _Polling:
         self._recursive = recursive
         self._interval = interval
         self._known: dict[str, FileStat] = {}
+        self._due = 0.0
         self._found: deque[FileEvent] = deque()
 
     async def begin(self) -> None:
         """Make the first list."""
         self._known = await self._listed()
+        self._due = clock.now() + self._interval
 
     async def _listed(self) -> dict[str, FileStat]:
         listing = Listing(self._place, self._where, "watch", depth=None if self._recursive else 1)
@@ -200,11 +202,13 @@ class _Polling:
 
     async def next(self) -> FileEvent | None:
         while not self._found:
-            await clock.sleep(self._interval)
+            # Callers that wait for less than the interval, again and again, get to the next list as well.
+            await clock.sleep(max(0.0, self._due - clock.now()))
             try:
                 now = await self._listed()
-            except RemoteFileError:
+            except (RemoteFileNotFoundError, RemoteNotADirectoryError):
                 return None
+            self._due = clock.now() + self._interval
             self._compare(now)
         return self._found.popleft()
 
