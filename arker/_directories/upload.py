@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from arker._directories.entries import STAGING_PREFIX, without_staging
 from arker._directories.ignore import compile_patterns, without_ignored
-from arker._directories.local import local_path
+from arker._directories.local import local_path, unreadable_error
 from arker._directories.manifest import operand
 from arker._directories.plan import Step, make_plan
 from arker._directories.script import build_script, parse_report, staging_places
@@ -41,7 +41,7 @@ async def upload_directory(work: DirectoryWork) -> DirectoryReport:
     if plan.conflicts:
         raise DirectoryConflictError(plan)
     for path, problem in local.unreadable.items():
-        work.fail(path, local_error(PermissionError(13, problem), local_path(options.local, path)))
+        work.fail(path, local_error(unreadable_error(problem), local_path(options.local, path)))
     if has_work(steps) or remote.root == "absent":
         await _change(work, steps)
     else:

@@ -15,7 +15,7 @@ from arker._basics.programs import shell_program
 from arker._directories import hashes
 from arker._directories.entries import Tree, size_ranges
 from arker._directories.ignore import check_patterns, hidden_names
-from arker._directories.local import digests, local_path, scan
+from arker._directories.local import digests, local_path, scan, unreadable_error
 from arker._directories.manifest import Places, manifest_command, operand, parse_manifest, places_of
 from arker._files.checks import check_checksum, check_concurrency, check_path, check_progress
 from arker._lifecycle.sdk_session import run_in_own_session
@@ -134,7 +134,7 @@ class DirectoryWork:
         except ArkerError as error:
             error.operation = self.state.operation
             error.vm_id = error.vm_id or self.place.vm_id
-            error.file = self._redact(self.options.remote)  # not a file of the SDK's own beside it
+            self._name(error, self._redact(self.options.remote))
             if not self.state.may_have_begun:
                 error.outcome = "not_started"  # the command before it changed nothing
             raise
@@ -151,7 +151,7 @@ class DirectoryWork:
         if tree.root == "absent" and not absent_is_right:
             raise local_error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), root)
         if "" in tree.unreadable:
-            raise local_error(PermissionError(errno.EACCES, tree.unreadable[""]), root)
+            raise local_error(unreadable_error(tree.unreadable[""]), root)
         return tree
 
     async def list_remote(self, local: Tree, *, everywhere: bool) -> Tree:
@@ -241,21 +241,27 @@ class DirectoryWork:
         if outcome.error is None:
             return True
         path, local = join(self.options.remote, step.path), local_path(self.options.local, step.path)
-        self._name(outcome.error, self._redact(path))
+        if outcome.error.file is not None:  # else it is about several files
+            self._name(outcome.error, self._redact(path))
+        outcome.error.operation = self.state.operation
+        if isinstance(outcome.error, LocalFileError):
+            outcome.error.filename, own = local, outcome.error.filename
+            outcome.error.args = (*outcome.error.args[:2], local)
+            self._replace(outcome.error, own, local)
         self.failures.append(attrs.evolve(outcome, path=path, local=local))
         return False
 
     def _name(self, error: ArkerError, path: str) -> None:
-        """Name the call and the caller's path in an error about a file of the SDK's own, beside the directory."""
-        error.operation = self.state.operation
-        own = error.file
-        if own is None:  # it is about several files
-            return
-        error.file = path
+        """Name the caller's path in an error that may be about a file of the SDK's own, beside the directory."""
+        own, error.file = error.file, path
         if isinstance(error, RemoteFileError):
             error.filename = path
-            if error.message.startswith(f"{own}: "):
-                error.message = path + error.message.removeprefix(own)
+            self._replace(error, own, path)
+
+    @staticmethod
+    def _replace(error: ArkerError, own: str | None, path: str) -> None:
+        if own is not None and error.message.startswith(f"{own}: "):
+            error.message = path + error.message.removeprefix(own)
 
     def progress(self) -> Callable[[TransferProgress], object] | None:
         """Report the progress of many files as progress of the directory."""

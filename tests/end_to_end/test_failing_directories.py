@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import pickle
+import shutil
 import stat
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from arker import (
     FileChangedError,
     ForbiddenError,
     LocalFileError,
+    RemoteNotADirectoryError,
     RemotePermissionError,
     TransferProgress,
 )
@@ -52,6 +55,34 @@ async def test_a_file_that_the_vm_refuses_is_named_as_the_caller_knows_it(vm: As
     error = failure.error
     assert isinstance(error, RemotePermissionError)
     assert (error.file, error.filename, error.operation) == ("r/a", "r/a", "vm.download_dir")
+
+
+async def test_a_file_that_cannot_be_written_is_named_as_the_caller_knows_it(vm: AsyncVM, tmp_path: Path) -> None:
+    await shell(vm, "mkdir r; echo 1 > r/a; head -c 5000000 /dev/zero > r/b; echo 2 > r/c")
+    back = tmp_path / "back"
+
+    def close(progress: TransferProgress) -> None:
+        for staging in back.glob(".arker-*"):
+            shutil.rmtree(staging)
+
+    done = await vm.download_dir("r", back, concurrency=1, progress=close)
+    assert done.failures
+    for failure in done.failures:
+        error = failure.error
+        assert isinstance(error, LocalFileError)
+        place = str(back / failure.path.removeprefix("r/"))
+        again = pickle.loads(pickle.dumps(error))
+        assert (failure.local, error.filename, again.filename, error.errno) == (place, place, place, errno.ENOENT)
+    assert ".arker-" not in str(done)
+
+
+async def test_a_directory_that_cannot_be_there_is_named_as_the_caller_knows_it(vm: AsyncVM, local: Path) -> None:
+    await shell(vm, "echo 1 > file")
+    with pytest.raises(RemoteNotADirectoryError) as caught:
+        await vm.upload_dir(local, "file/r")
+    error = caught.value
+    assert (error.file, error.filename, error.operation) == ("file/r", "file/r", "vm.upload_dir")
+    assert ".arker-" not in str(error)
 
 
 async def test_one_file_that_fails_loses_no_other(vm: AsyncVM, local: Path, tmp_path: Path) -> None:
@@ -113,10 +144,11 @@ async def test_what_other_transfers_have_on_their_way_is_no_part_of_it(
     vm: AsyncVM, local: Path, tmp_path: Path
 ) -> None:
     staging = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"
-    build(local, {f"{staging}/0": File(), ".arker-mine/x": File()})
-    await shell(vm, f"mkdir -p r/{staging}/0; touch r/{staging}/0/x")
+    build(local, {f"{staging}/0": File(), ".arker-mine/x": File(), f"d/{staging}/0": File(), f"d/{staging}-1": File()})
+    await shell(vm, f"mkdir -p r/{staging}/0; touch r/{staging}/0/x; mkdir -p r/d/{staging}; touch r/d/{staging}-parts")
     done = await vm.upload_dir(local, "r")
     assert {change for change in changes(done) if ".arker" in change} == {"mkdir .arker-mine", "create .arker-mine/x"}
     back = await vm.download_dir("r", tmp_path / "back")
     assert (back.failures, {name for name in look(tmp_path / "back") if staging in name}) == ((), set())
-    assert f"delete {staging}/0/x" in changes(await vm.upload_dir(local, "r", delete=True))
+    deleted = {f"delete {path}" for path in (f"{staging}/0/x", f"d/{staging}", f"d/{staging}-parts")}
+    assert deleted <= set(changes(await vm.upload_dir(local, "r", delete=True)))
