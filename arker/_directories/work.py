@@ -101,8 +101,9 @@ async def read_ignore_file(options: Options, ignore_file: object) -> Options:
     path = os.path.join(options.local, _path_text("ignore_file", ignore_file, "the path of a file"))
 
     def read(check: Callable[[], None]) -> list[str]:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().splitlines()
+        # As git reads it: without a mark of Windows's editors, and a line ends nowhere but at a line feed.
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            return [line.removesuffix("\r") for line in file.read().split("\n")]
 
     try:
         patterns = await stoppable(read)
