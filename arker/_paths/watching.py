@@ -51,7 +51,7 @@ class Watcher(Protocol):
     method: WatchMethod
 
     async def next(self) -> FileEvent | None:
-        """Return the next event; None when the directory has gone."""
+        """Return the next event; None when the directory has gone, or the source was ended."""
         ...
 
     async def close(self) -> None:
@@ -157,7 +157,9 @@ class _Kernel:
         return self._found.popleft()
 
     async def _check_end(self) -> None:
-        """Raise an error unless the program has ended by itself, which it does when the directory has gone."""
+        """Raise an error unless the directory has gone, when the program ends by itself, or the watch was closed."""
+        if self._session_id is None:
+            return
         follower = self._follower
         assert follower is not None
         result = follower.result_of(await follower.read(), "vm.files.watch", check=False)
@@ -189,6 +191,7 @@ class _Polling:
         self._interval = interval
         self._known: dict[str, FileStat] = {}
         self._due = 0.0
+        self._closed = False
         self._found: deque[FileEvent] = deque()
 
     async def begin(self) -> None:
@@ -204,12 +207,15 @@ class _Polling:
         while not self._found:
             # Callers that wait for less than the interval, again and again, get to the next list as well.
             await clock.sleep(max(0.0, self._due - clock.now()))
+            if self._closed:
+                return None
             try:
                 now = await self._listed()
             except (RemoteFileNotFoundError, RemoteNotADirectoryError):
                 return None
-            self._due = clock.now() + self._interval
-            self._compare(now)
+            if not self._closed:
+                self._due = clock.now() + self._interval
+                self._compare(now)
         return self._found.popleft()
 
     def _compare(self, now: dict[str, FileStat]) -> None:
@@ -230,7 +236,9 @@ class _Polling:
         self._found.append(FileEvent(kind=kind, path=full, is_dir=stat.is_dir, method=self.method))
 
     async def close(self) -> None:
+        self._closed = True
         self._known = {}
+        self._found.clear()
 
 
 __all__ = ["Watcher", "begin"]

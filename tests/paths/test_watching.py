@@ -135,7 +135,7 @@ def test_symlinks_in_place_of_directories_are_not_followed(root: Path, tmp_path:
 
 
 async def _polled(vm: AsyncVM) -> None:
-    await vm.files.mkdir("/tmp/w")
+    await vm.files.mkdir("/tmp/w", parents=True, exist_ok=True)
     await vm.files.stat("/tmp/w")
     tools = own_sessions(vm._place).tools  # pyright: ignore[reportPrivateUsage]
     assert tools is not None
@@ -153,6 +153,23 @@ async def test_lists_are_compared_for_callers_with_little_patience(vm: AsyncVM) 
                 paths.append((await asyncio.wait_for(changes.__anext__(), 0.9)).path)
                 break
         assert paths == ["/tmp/w/a"]
+
+
+@pytest.mark.parametrize("method", ["inotify", "polling"])
+async def test_a_watch_that_is_closed_ends_the_iteration_of_another_task(vm: AsyncVM, method: str) -> None:
+    await vm.files.mkdir("/tmp/w")
+    if method == "polling":
+        await _polled(vm)
+    await vm.files.write_text("/tmp/w/old", "was there before")
+
+    async def paths() -> list[str]:
+        return [event.path async for event in changes]
+
+    async with vm.files.watch("/tmp/w", interval=0.2) as changes:
+        assert changes.method == method
+        reader = asyncio.ensure_future(paths())
+        await vm.run("true")
+    assert await asyncio.wait_for(reader, 60) == []
 
 
 async def test_a_directory_that_cannot_be_listed_any_more_has_not_gone(vm: AsyncVM) -> None:
