@@ -4,9 +4,13 @@ The text of this file runs in a VM, by the VM's own Python, of whatever version:
 Records are printed: the kind, whether it is a directory, and the path below the directory; each ended by NUL.
 """
 
+import array
+import ast
 import ctypes
 import errno
 import os
+import select
+import socket
 import struct
 import sys
 import time
@@ -15,6 +19,7 @@ MODIFY, FROM, TO, CREATE, DELETE, GONE, MOVED = 0x2, 0x40, 0x80, 0x100, 0x200, 0
 OVERFLOW, IGNORED, IS_DIR = 0x4000, 0x8000, 0x40000000
 WANTED = MODIFY | FROM | TO | CREATE | DELETE | GONE | MOVED | 0x01000000  # directories only
 NO_LINK = 0x02000000
+HANDED_OVER = 7  # the exit code
 SPENT = (errno.ENOSPC, errno.ENOMEM)  # no more can be watched
 HEAD = struct.Struct("iIII")
 KINDS = ((CREATE | TO, b"created"), (DELETE | FROM, b"deleted"), (MODIFY, b"modified"))
@@ -35,9 +40,12 @@ def tell(records: "list[tuple[bytes, bytes, bytes]]") -> None:
 class Watch:
     """The watches of a directory, and of those below it."""
 
-    def __init__(self, root: bytes, deep: bool) -> None:
+    def __init__(self, root: bytes, deep: bool, former: str = "") -> None:
         self.root, self.deep = root, deep
         self.libc = ctypes.CDLL(None, use_errno=True)
+        if former:
+            self.take_over(former)
+            return
         self.fd = self.libc.inotify_init()
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "inotify_init")
@@ -90,6 +98,23 @@ class Watch:
             if number not in self.paths:
                 self.libc.inotify_rm_watch(self.fd, number)
 
+    def take_over(self, former: str) -> None:
+        """Go on where another program of this kind is, which ends."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect("\0" + former)
+            fds = array.array("i")
+            _, control, _, _ = line.recvmsg(1, socket.CMSG_LEN(fds.itemsize))
+            fds.frombytes(control[0][2][: fds.itemsize])
+            self.fd = fds[0]
+            with line.makefile("rb") as file:
+                self.paths, self.found = ast.literal_eval(file.read().decode("ascii"))
+
+    def hand_over(self, line: socket.socket) -> None:
+        """Let another program of this kind go on from here."""
+        line.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [self.fd]))])
+        found = self.found or {b""}  # an empty set is no literal
+        line.sendall(ascii((self.paths, found)).encode("ascii"))
+
     def read(self) -> "tuple[list[tuple[bytes, bytes, bytes]], bool]":
         """Return the next changes, and whether the directory is still there."""
         data = os.read(self.fd, 1 << 16)
@@ -130,17 +155,34 @@ class Watch:
         return records, True
 
 
-def main() -> None:
-    """Print the changes in the directory that the arguments name."""
-    watch = Watch(os.fsencode(sys.argv[1]), sys.argv[2] == "1")
-    watch.found.clear()
+def main() -> int:
+    """Print the changes in a directory, until another program takes over.
+
+    Its arguments: the directory; whether those below it are watched too; a name by which another one can take over; and
+    the name of the one to take over from, if any.
+    """
+    root, deep, name, former = sys.argv[1:5]
+    door = socket.socket(socket.AF_UNIX)
+    try:
+        door.bind("\0" + name)
+        door.listen(1)
+    except OSError:
+        name = ""  # nobody can take over
+    watch = Watch(os.fsencode(root), deep == "1", former)
+    if not former:
+        watch.found.clear()
     tell([(b"ready", b"1", b"")])
     there = True
     while there:
+        if name and door in select.select([door, watch.fd], [], [])[0]:
+            line, _ = door.accept()
+            watch.hand_over(line)
+            return HANDED_OVER
         records, there = watch.read()
         tell(records)
         time.sleep(0.05)  # what follows at once is told together
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,6 +8,8 @@ import ctypes
 import errno
 import os
 import select
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 
 from arker import AsyncVM, RemotePermissionError
 from arker._lifecycle.own_sessions import own_sessions
+from arker._paths import watching
 from arker._paths.inotify import Watch
+from arker.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +39,7 @@ class Seen:
         told: list[str] = []
         while self.there and select.select([self.watch.fd], [], [], 0)[0]:
             records, self.there = self.watch.read()
-            told += [f"{kind.decode()} {path.decode()}" for kind, _, path in records]
+            told += [f"{kind.decode()} {path.decode('latin-1')}" for kind, _, path in records]
         return told
 
 
@@ -132,6 +136,95 @@ def test_symlinks_in_place_of_directories_are_not_followed(root: Path, tmp_path:
     assert seen.next() == ["created a", "deleted a", "created a"]
     (tmp_path / "out" / "file").touch()
     assert seen.next() == []
+
+
+def test_another_program_takes_over(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / os.fsdecode(b"odd\n\xff")).touch()
+    seen = Seen(root)
+    (tmp_path / "in").rename(root / "in")
+    assert seen.next() == ["created in", "created in/odd\n\xff"]
+    (root / "in" / "between").touch()  # told to the one that takes over
+    name = f"arker-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as door, ThreadPoolExecutor(1) as pool:
+        door.bind("\0" + name)
+        door.listen(1)
+        later = pool.submit(Watch, os.fsencode(root), True, name)
+        line, _ = door.accept()
+        with line:
+            seen.watch.hand_over(line)
+        os.close(seen.watch.fd)
+        seen.watch = later.result()
+    (root / "in" / "after").touch()
+    assert seen.next() == ["created in/between", "created in/after"]
+    (root / "in").rename(tmp_path / "in")
+    (tmp_path / "in" / "more").touch()
+    assert seen.next() == ["deleted in"]
+    root.rmdir()
+    assert seen.next() == ["deleted "]
+
+
+async def _sessions(vm: AsyncVM) -> int:
+    return len([each for each in (await vm.list_sessions()).sessions if each.session_idx])
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_MOST", 300)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("patience", [60, 0.02])
+async def test_many_events_are_told_once_each_and_in_order(vm: AsyncVM, emulator: Emulator, patience: float) -> None:
+    await vm.files.mkdir("/tmp/w")
+    async with vm.files.watch("/tmp/w", recursive=True, interval=0.1) as changes:
+        before = await _sessions(vm)
+        told: list[str] = []
+        for batch in range(4):
+            command = f"mkdir /tmp/w/{batch} && cd /tmp/w/{batch} && for i in $(seq 30); do : > $i; sleep 0.01; done"
+            run = await vm.start(command)
+            while f"/tmp/w/{batch}/30" not in told:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    told.append((await asyncio.wait_for(changes.__anext__(), patience)).path)
+            await run.wait()
+        expected = [[f"/tmp/w/{batch}", *(f"/tmp/w/{batch}/{i}" for i in range(1, 31))] for batch in range(4)]
+        assert [sorted(told[at : at + 31]) for at in range(0, len(told), 31)] == [sorted(paths) for paths in expected]
+        assert await _sessions(vm) <= before + 1  # another program may just take over
+        await vm.run("rm -r /tmp/w")
+        left = [event.path async for event in changes]
+        assert (left[-1], left.count("/tmp/w/3/30")) == ("/tmp/w", 1)
+    created = [
+        each for each in emulator.journal.requests() if each.operation == "create_session" and each.vm_id == vm.id
+    ]
+    assert len(created) > 4
+    assert await _sessions(vm) < before
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_watch_is_closed_while_another_program_takes_over(vm: AsyncVM) -> None:
+    await vm.files.mkdir("/tmp/w")
+    for seconds in (0.0, 0.05, 0.1, 0.2, 0.4):
+        async with vm.files.watch("/tmp/w", interval=0.01) as changes:
+            before = await _sessions(vm)
+            await vm.run("cd /tmp/w; for i in $(seq 100); do : > $i; done; rm *")
+            for _ in range(200):
+                await changes.__anext__()
+            reader = asyncio.ensure_future(changes.__anext__())
+            await asyncio.sleep(seconds)
+        with pytest.raises(StopAsyncIteration):
+            await reader
+        assert await _sessions(vm) < before
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_program_that_nobody_can_follow_goes_on(vm: AsyncVM, monkeypatch: pytest.MonkeyPatch) -> None:
+    await vm.files.mkdir("/tmp/w")
+    async with vm.files.watch("/tmp/w", interval=0.1) as changes:
+        monkeypatch.setattr(watching, "_INOTIFY", "raise SystemExit(1)")
+        await vm.run("cd /tmp/w; for i in $(seq 100); do : > $i; done; rm *")
+        assert len([await changes.__anext__() for _ in range(200)]) == 200
+        await vm.run("rmdir /tmp/w")
+        assert [event.path async for event in changes] == ["/tmp/w"]
 
 
 async def _polled(vm: AsyncVM) -> None:
