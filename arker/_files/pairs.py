@@ -66,14 +66,16 @@ def refuse_spent(sources: Iterable[tuple[str, object]]) -> None:
     """
     seen: set[int] = set()
     for argument, source in sources:
-        if is_buffer(source) or not (
-            callable(getattr(source, "read", None)) or isinstance(source, (Iterator, AsyncIterator))
-        ):
+        if is_buffer(source) or not _is_spent_by_reading(source):
             continue
         if id(source) in seen:
             expected = "expected each file object and each iterator only once, because it can be read only once"
             raise InvalidArgumentError(argument, source, expected)
         seen.add(id(source))
+
+
+def _is_spent_by_reading(source: object) -> bool:
+    return callable(getattr(source, "read", None)) or isinstance(source, (Iterator, AsyncIterator))
 
 
 __all__ = ["local_places", "pairs_of", "place_of", "refuse_spent", "refuse_twice"]

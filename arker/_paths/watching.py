@@ -194,12 +194,12 @@ class _Kernel:
         while not self._found and program is not None:
             if program.size >= self._most and self._handing_over is None:
                 self._handing_over = running_loop().create_task(self._hand_over(program))
-            if self._handing_over is not None:
-                # It goes on if the caller is cancelled meanwhile.
-                await asyncio.wait({self._handing_over})
-                handing_over, self._handing_over = self._handing_over, None
+            handing_over = self._handing_over
+            if handing_over is not None:
                 try:
-                    if handing_over is not None and not handing_over.cancelled():
+                    await asyncio.wait({handing_over})  # it goes on if the caller is cancelled meanwhile
+                    self._handing_over = None
+                    if not self._closed:
                         handing_over.result()
                 finally:
                     del handing_over  # it keeps what it failed with, whose traceback has this frame

@@ -117,8 +117,11 @@ def test_a_directory_that_cannot_be_watched_ends_the_watch(root: Path) -> None:
 
     class Libc:
         def __getattr__(self, name: str) -> Any:
+            return self.refuse
+
+        def refuse(self, *arguments: object) -> int:
             ctypes.set_errno(errno.ENOSPC)
-            return lambda *_: -1
+            return -1
 
     seen.watch.libc = Libc()  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
     (root / "one").mkdir()

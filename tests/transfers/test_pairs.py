@@ -27,6 +27,10 @@ async def _letters() -> AsyncIterator[bytes]:
         yield letter
 
 
+def _in_memory(path: Path) -> Any:
+    return io.BytesIO(b"ab")
+
+
 def _opened(path: Path) -> Any:
     path.write_bytes(b"ab")
     return path.open("rb")
@@ -37,17 +41,15 @@ def _compressed(path: Path) -> Any:
     return gzip.open(path)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda path: io.BytesIO(b"ab"),
-        _opened,
-        _compressed,
-        lambda path: iter([b"a", b"b"]),
-        lambda path: _letters(),
-    ],
-    ids=["BytesIO", "file", "gzip", "iterator", "asynchronous"],
-)
+def _iterator(path: Path) -> Any:
+    return iter([b"a", b"b"])
+
+
+def _asynchronous(path: Path) -> Any:
+    return _letters()
+
+
+@pytest.mark.parametrize("make", [_in_memory, _opened, _compressed, _iterator, _asynchronous])
 async def test_what_can_be_read_once_is_there_once(
     store: Store, vm: AsyncVM, tmp_path: Path, make: Callable[[Path], Any]
 ) -> None:
