@@ -90,7 +90,7 @@ class Watch:
         self.found = {each for each in self.found if not each.startswith(below)}
 
     def add_again(self) -> None:
-        """Watch everything again, since nobody knows which directories are new or have been moved away."""
+        """Watch everything again: lost events may have been of new directories, or of some that were moved away."""
         before, self.paths = self.paths, {}
         self.add(b"", [])
         self.found.clear()
@@ -167,7 +167,7 @@ def main() -> int:
         door.bind("\0" + name)
         door.listen(1)
     except OSError:
-        name = ""  # nobody can take over
+        name = ""  # no other program can take over
     watch = Watch(os.fsencode(root), deep == "1", former)
     if not former:
         watch.found.clear()

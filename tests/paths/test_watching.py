@@ -220,7 +220,7 @@ async def test_a_watch_is_closed_while_another_program_takes_over(vm: AsyncVM) -
 
 
 @pytest.mark.usefixtures("soon")
-async def test_a_program_that_nobody_can_follow_goes_on(vm: AsyncVM, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_program_without_a_successor_goes_on(vm: AsyncVM, monkeypatch: pytest.MonkeyPatch) -> None:
     await vm.files.mkdir("/tmp/w")
     async with vm.files.watch("/tmp/w", interval=0.1) as changes:
         monkeypatch.setattr(watching, "_INOTIFY", "raise SystemExit(1)")
