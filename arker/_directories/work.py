@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -312,6 +312,11 @@ def has_work(steps: Sequence[Step]) -> bool:
     return any(step.action not in _IDLE for step in steps)
 
 
+def are_all_there(steps: Sequence[Step], copied: Container[str]) -> bool:
+    """Return whether all files of these steps are there to be put into place."""
+    return all(step.path in copied for step in steps if step.action in TRANSFERRED)
+
+
 def local_error(error: OSError, path: str) -> LocalFileError:
     """Return the system's message about a local path."""
     wrapped = LocalFileError(error, path)
@@ -323,6 +328,7 @@ __all__ = [
     "TRANSFERRED",
     "DirectoryWork",
     "Options",
+    "are_all_there",
     "check_options",
     "has_work",
     "join",

@@ -21,7 +21,7 @@ from arker import (
     RemotePermissionError,
     TransferProgress,
 )
-from tests.directories.support import SMALL, File, build, changes, look, shell, tree
+from tests.directories.support import SMALL, File, Model, build, changes, look, shell, tree
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +106,35 @@ async def test_one_file_that_fails_loses_no_other(vm: AsyncVM, local: Path, tmp_
     assert [failure.path for failure in back.failures] == ["r/new"]
     assert back.failures[0].local == str(tmp_path / "back" / "new")
     assert set(look(tmp_path / "back")) == {*SMALL}
+
+
+async def test_nothing_is_deleted_when_a_file_could_not_be_copied(vm: AsyncVM, tmp_path: Path) -> None:
+    # The file has got another name in the source, and by the former one it is all that the target has of it.
+    large = bytes(CHUNK_SIZE + 1)  # one after the other
+    source: Model = {"big": File(large), "new": File(large), "way": File(b"1")}
+    target: Model = {"old": File(large), "gone/x": File(b"2"), "way/x": File(b"3")}
+    local, back = build(tmp_path / "local", source), build(tmp_path / "back", target)
+    await vm.upload_dir(back, "r")
+
+    def lose(_: TransferProgress) -> None:
+        (local / "new").unlink(missing_ok=True)
+
+    done = await vm.upload_dir(local, "r", delete=True, concurrency=1, progress=lose)
+    expected = ["create big", "skip gone", "skip gone/x", "create new", "skip old", "create way", "delete way/x"]
+    assert changes(done) == expected
+    assert [failure.path for failure in done.failures] == ["r/new"]
+    assert {entry.reason for entry in done.skipped} == {"it is not deleted, because not all files could be copied"}
+    assert await tree(vm, "r") == {"./big", "./gone", "./gone/x", "./old", "./way"}
+
+    await shell(vm, "rm -r r/gone r/old; echo no > r/new; chmod 0 r/new")
+    done = await vm.download_dir("r", back, delete=True)
+    assert changes(done) == expected
+    assert [failure.path for failure in done.failures] == ["r/new"]
+    assert set(look(back)) == {"big", "gone", "gone/x", "old", "way"}
+
+    await shell(vm, "chmod 644 r/new")
+    assert (await vm.download_dir("r", back, delete=True)).counts["delete"] == 3
+    assert set(look(back)) == {"big", "new", "way"}
 
 
 async def test_what_cannot_be_listed_is_a_failure_and_nothing_is_deleted_for_it(vm: AsyncVM, local: Path) -> None:
