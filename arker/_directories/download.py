@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arker._directories.apply import apply_steps
@@ -53,14 +54,20 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
     for path, problem in remote.unreadable.items():
         work.fail(path, TransferError(f"the VM could not list what it holds: {problem}"))
     if has_work(steps) or local.root == "absent":
-        steps = await _change(work, steps)
+        steps = await _change(work, steps, made=local.root == "absent")
     else:
         work.nothing_moves()
     return work.report(steps)
 
 
-async def _change(work: DirectoryWork, steps: list[Step]) -> list[Step]:
-    """Download and apply the changes, and return them. The staging directories are removed in every case."""
+async def _change(work: DirectoryWork, steps: list[Step], *, made: bool) -> list[Step]:
+    """Download and apply the changes, and return them. The staging directories are removed in every case.
+
+    Args:
+        work: The transfer.
+        steps: The changes.
+        made: Whether the directory is made for it. Then it does not stay, empty, if that fails.
+    """
     root, staging = work.options.local, f"{STAGING_PREFIX}{new_ulid()}"
 
     def begin() -> tuple[TreeTarget, str]:
@@ -75,6 +82,9 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> list[Step]:
     def end() -> None:
         target.remove_staging(staging)
         target.close()
+        if made and work.state.outcome != "applied":
+            with suppress(OSError):  # something is in it
+                os.rmdir(target.root)
 
     try:
         target, where = begin()

@@ -44,14 +44,20 @@ async def upload_directory(work: DirectoryWork) -> DirectoryReport:
     for path, problem in local.unreadable.items():
         work.fail(path, local_error(unreadable_error(problem), local_path(options.local, path)))
     if has_work(steps) or remote.root == "absent":
-        steps = await _change(work, steps)
+        steps = await _change(work, steps, made=remote.root == "absent")
     else:
         work.nothing_moves()
     return work.report(steps)
 
 
-async def _change(work: DirectoryWork, steps: list[Step]) -> list[Step]:
-    """Upload and apply the changes, and return them. The staging directory is removed in every case."""
+async def _change(work: DirectoryWork, steps: list[Step], *, made: bool) -> list[Step]:
+    """Upload and apply the changes, and return them. The staging directory is removed in every case.
+
+    Args:
+        work: The transfer.
+        steps: The changes.
+        made: Whether the directory is made for it. Then it does not stay, empty, if that fails.
+    """
     staging = f"{STAGING_PREFIX}{new_ulid()}"
     where = join(work.options.remote, staging)
     try:
@@ -60,7 +66,7 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> list[Step]:
             steps = without_deletions(steps, places)
         await _put_into_place(work, steps, staging, places)
     except BaseException:
-        await work.remove_remote(where)
+        await work.remove_remote(where, above=work.options.remote if made else "")
         raise
     return steps
 

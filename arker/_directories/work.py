@@ -290,14 +290,19 @@ class DirectoryWork:
             )
             self.place.context.observer.tell("progress", self.options.progress, progress)
 
-    async def remove_remote(self, path: str) -> None:
-        """Remove a staging directory in the VM, whatever the result of the transfer."""
-        await clean_up(self._remove_remote(path))
+    async def remove_remote(self, path: str, *, above: str = "") -> None:
+        """Remove a staging directory in the VM, whatever the result of the transfer.
 
-    async def _remove_remote(self, path: str) -> None:
-        where = operand(path)
+        Args:
+            path: The directory.
+            above: The directory that it is in, if that is to be removed as well when it is empty.
+        """
+        await clean_up(self._remove_remote(path, above))
+
+    async def _remove_remote(self, path: str, above: str) -> None:
+        command = ["sh", "-c", _REMOVE, "sh", operand(path), operand(above)]
         try:
-            await run_in_own_session(self.place, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
+            await run_in_own_session(self.place, command, deadline=CLEANUP_SECONDS)
         except ArkerError as error:
             if is_gone(error):
                 return  # the VM is gone, and its files with it

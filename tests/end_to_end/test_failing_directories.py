@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import pickle
 import shutil
@@ -106,6 +107,30 @@ async def test_one_file_that_fails_loses_no_other(vm: AsyncVM, local: Path, tmp_
     assert [failure.path for failure in back.failures] == ["r/new"]
     assert back.failures[0].local == str(tmp_path / "back" / "new")
     assert set(look(tmp_path / "back")) == {*SMALL}
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_directory_that_was_not_there_does_not_stay_empty(
+    vm: AsyncVM, local: Path, tmp_path: Path, there: bool
+) -> None:
+    await shell(vm, "mkdir source; head -c 5000000 /dev/zero > source/big")
+    build(local, {"big": File(bytes(5_000_000))})
+    back = tmp_path / "back"
+    if there:
+        back.mkdir()
+        await shell(vm, "mkdir ./-r")
+
+    def cancel(progress: TransferProgress) -> None:
+        if progress.done:
+            transfer.cancel()
+
+    for move in (vm.upload_dir(local, "-r", progress=cancel), vm.download_dir("source", back, progress=cancel)):
+        transfer = asyncio.ensure_future(move)
+        with pytest.raises(asyncio.CancelledError):
+            await transfer
+    assert (await vm.files.exists("-r"), back.exists()) == (there, there)
+    if there:
+        assert (await vm.files.listdir("-r"), list(back.iterdir())) == ([], [])
 
 
 async def test_nothing_is_deleted_when_a_file_could_not_be_copied(vm: AsyncVM, tmp_path: Path) -> None:
