@@ -96,7 +96,7 @@ def check_options(
     )
 
 
-async def read_ignore_file(options: Options, ignore_file: object) -> Options:
+async def read_ignore_file(options: Options, ignore_file: object, state: Progress) -> Options:
     """Return the options with the patterns of a file before the caller's. The last matching pattern decides."""
     path = os.path.join(options.local, _path_text("ignore_file", ignore_file, "the path of a file"))
 
@@ -108,7 +108,7 @@ async def read_ignore_file(options: Options, ignore_file: object) -> Options:
     try:
         patterns = await stoppable(read)
     except OSError as error:
-        raise local_error(error, path) from None
+        raise state.complete(local_error(error, path)) from None
     return attrs.evolve(options, patterns=(*patterns, *options.patterns))
 
 

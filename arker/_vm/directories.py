@@ -72,7 +72,7 @@ class Directories(VmBase):
         state = Progress("vm.upload_dir")
         with deadline_scope(deadline, state):
             if ignore_file is not None:
-                options = await _directories.work.read_ignore_file(options, ignore_file)
+                options = await _directories.work.read_ignore_file(options, ignore_file, state)
             uploading = _directories.work.DirectoryWork(self._place, options, "upload", state)
             return await uploading.run(_directories.upload.upload_directory(uploading))
 

@@ -288,8 +288,9 @@ async def test_patterns_of_a_file(vm: AsyncVM, local: Path) -> None:
     build(local, {".gitignore": File(b"# what git ignores\n/a\n*.log\n"), "x.log": File(), "y.log": File()})
     await vm.upload_dir(local, "r", ignore_file=".gitignore", ignore=["!y.log"])
     assert await tree(vm, "r") == {"./.gitignore", "./d", "./d/b", "./d/empty", "./d/link", "./y.log"}
-    with pytest.raises(LocalFileError):
+    with pytest.raises(LocalFileError) as caught:
         await vm.upload_dir(local, "r", ignore_file="nothing")
+    assert (caught.value.filename, caught.value.operation) == (str(local / "nothing"), "vm.upload_dir")
 
 
 async def test_patterns_of_a_file_are_read_as_git_reads_them(vm: AsyncVM, tmp_path: Path) -> None:
