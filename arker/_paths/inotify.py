@@ -162,19 +162,20 @@ def main() -> int:
     the name of the one to take over from, if any.
     """
     root, deep, name, former = sys.argv[1:5]
-    door = socket.socket(socket.AF_UNIX)
+    door = None
     try:
+        door = socket.socket(socket.AF_UNIX)
         door.bind("\0" + name)
         door.listen(1)
     except OSError:
-        name = ""  # no other program can take over
+        door = None  # no other program can take over
     watch = Watch(os.fsencode(root), deep == "1", former)
     if not former:
         watch.found.clear()
     tell([(b"ready", b"1", b"")])
     there = True
     while there:
-        if name and door in select.select([door, watch.fd], [], [])[0]:
+        if door is not None and door in select.select([door, watch.fd], [], [])[0]:
             line, _ = door.accept()
             watch.hand_over(line)
             return HANDED_OVER
