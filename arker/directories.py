@@ -18,8 +18,8 @@ DirectoryAction: TypeAlias = Literal[
 
 ``create``, ``update``: a file is copied. ``mkdir``: a directory is created. ``symlink``: a symlink is created or
 replaced. ``chmod``: only permissions are set. ``delete``: a path that the source does not have is removed.
-``unchanged``: nothing. ``skip``: the path is not copied, and the entry has the reason. ``conflict``: the path cannot be
-copied without removing something, so nothing is done at all.
+``unchanged``: nothing. ``skip``: the path is not copied, or not deleted; the entry has the reason. ``conflict``: the
+path cannot be copied without removing something, so nothing is done at all.
 """
 
 EntryKind: TypeAlias = Literal["file", "directory", "symlink", "special"]
@@ -97,7 +97,7 @@ class DirectoryReport:
 
     @property
     def skipped(self) -> tuple[DirectoryEntry, ...]:
-        """The entries that are not copied, each with its reason."""
+        """The entries that are not copied, or not deleted, each with its reason."""
         return tuple(entry for entry in self.entries if entry.action == "skip")
 
     def raise_for_failures(self) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arker._directories.apply import apply_steps
 from arker._directories.entries import STAGING_PREFIX, is_utf8, without_staging
 from arker._directories.ignore import compile_patterns, without_ignored
 from arker._directories.local import local_path
-from arker._directories.plan import Step, make_plan, not_to_be_taken
+from arker._directories.plan import Step, make_plan, not_to_be_taken, without_deletions
 from arker._directories.script import alias_script
 from arker._directories.target import TreeTarget
 from arker._directories.work import (
     TRANSFERRED,
     DirectoryWork,
+    are_all_there,
     has_work,
     join,
     local_error,
@@ -52,14 +54,20 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
     for path, problem in remote.unreadable.items():
         work.fail(path, TransferError(f"the VM could not list what it holds: {problem}"))
     if has_work(steps) or local.root == "absent":
-        await _change(work, steps)
+        steps = await _change(work, steps, made=local.root == "absent")
     else:
         work.nothing_moves()
     return work.report(steps)
 
 
-async def _change(work: DirectoryWork, steps: list[Step]) -> None:
-    """Download and apply the changes. The staging directories are removed in every case."""
+async def _change(work: DirectoryWork, steps: list[Step], *, made: bool) -> list[Step]:
+    """Download and apply the changes, and return them. The staging directories are removed in every case.
+
+    Args:
+        work: The transfer.
+        steps: The changes.
+        made: Whether the directory is made for it. Then it does not stay, empty, if that fails.
+    """
     root, staging = work.options.local, f"{STAGING_PREFIX}{new_ulid()}"
 
     def begin() -> tuple[TreeTarget, str]:
@@ -74,6 +82,9 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> None:
     def end() -> None:
         target.remove_staging(staging)
         target.close()
+        if made and work.state.outcome != "applied":
+            with suppress(OSError):  # something is in it
+                os.rmdir(target.root)
 
     try:
         target, where = begin()
@@ -81,6 +92,8 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> None:
         raise work.state.complete(local_error(error, root)) from None
     try:
         staged = await _download(work, steps, staging, where)
+        if not are_all_there(steps, staged):
+            steps = without_deletions(steps, staged)
         work.state.in_flight = True
         failed = await stoppable(lambda check: apply_steps(target, steps, staged, staging, check))
         work.state.in_flight, work.state.outcome = False, "applied"
@@ -88,6 +101,7 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> None:
         await carry_through(stoppable(lambda _: end()))
     for path, problem in failed.items():
         work.fail(path, local_error(problem, local_path(root, path)))
+    return steps
 
 
 async def _download(work: DirectoryWork, steps: list[Step], staging: str, where: str) -> dict[str, str]:

@@ -103,13 +103,15 @@ def is_utf8(path: str) -> bool:
 STAGING_PREFIX: Final = ".arker-"
 """The prefix of staging directories' names on both sides; a ULID follows."""
 
-_STAGING: Final = re.compile(r"\.arker-[0-9A-HJKMNP-TV-Z]{26}(?:/.*)?", re.DOTALL)
+_STAGING: Final = re.compile(r"(?:.*/)?\.arker-[0-9A-HJKMNP-TV-Z]{26}(?:-[a-z0-9]+)?(?:/.*)?", re.DOTALL)
+"""Those at any depth, since a transfer may be of a directory in this one; and parts of a single file."""
 
 
 def without_staging(tree: Tree) -> Tree:
     """Return the tree without the staging entries of other transfers, running or left behind by a crash."""
     entries = {path: entry for path, entry in tree.entries.items() if not _STAGING.fullmatch(path)}
-    return Tree(tree.root, entries, tree.ignored, tree.unreadable, tree.digest)
+    unreadable = {path: reason for path, reason in tree.unreadable.items() if path in entries or not path}
+    return Tree(tree.root, entries, tree.ignored, unreadable, tree.digest)
 
 
 # --- what may come from a VM -----------------------------------------------------------------------------------------

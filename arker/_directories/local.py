@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -69,7 +70,10 @@ def scan(root: str, ignores: Ignores, check: Callable[[], None]) -> Tree:
                     if entry.kind == "directory":
                         directories.append(path)
         except OSError as error:
-            unreadable[directory] = error.strerror or str(error)
+            if directory and isinstance(error, FileNotFoundError):
+                del entries[directory]  # it was removed meanwhile
+            else:
+                unreadable[directory] = error.strerror or str(error)
     in_order = {path: entries[path] for path in sorted(entries, key=order)}
     return Tree("directory", in_order, frozenset(ignored), unreadable)
 
@@ -86,6 +90,12 @@ def _entry(item: os.DirEntry[str]) -> Entry | None:
     if stat.S_ISREG(status.st_mode):
         return Entry("file", mode_of(status), status.st_size)
     return Entry("special", mode_of(status))
+
+
+def unreadable_error(reason: str) -> OSError:
+    """Return the system's error for the reason that `scan` gives for a directory that it could not list."""
+    numbers = (number for number in errno.errorcode if os.strerror(number) == reason)
+    return OSError(next(numbers, errno.EIO), reason)
 
 
 def digests(root: str, paths: Iterable[str], tool: str, check: Callable[[], None]) -> dict[str, str]:
@@ -121,4 +131,4 @@ def _digest(path: str, tool: str, check: Callable[[], None]) -> str:
     return text
 
 
-__all__ = ["HAS_MODES", "digests", "local_name", "local_path", "mode_of", "scan"]
+__all__ = ["HAS_MODES", "digests", "local_name", "local_path", "mode_of", "scan", "unreadable_error"]

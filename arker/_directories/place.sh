@@ -9,8 +9,15 @@ umask 022
 cd -P -- "$1" || exit 1 # the directory
 ROOT=$PWD
 STAGING=${ROOT%/}/${2:?} # the name of the staging directory in it
-trap 'cd / && chmod -R u+rwx "$STAGING" 2>/dev/null; rm -rf -- "$STAGING"' EXIT
+BESIDE=
+trap 'cd / && chmod -R u+rwx "$STAGING" 2>/dev/null; rm -rf -- "$STAGING" ${BESIDE:+"$BESIDE"}' EXIT
 trap 'exit 1' HUP INT TERM
+MOUNTS=$([ ! -r /proc/self/mounts ] || while read -r _ where _; do
+    case $where in *\\*) where=$(printf '%b' "$where") ;; esac # a space is \040 there
+    case $where in "${ROOT%/}"/?*) printf '%s\n' "$where" ;; esac
+done </proc/self/mounts) # below the directory
+IFS='
+'; set -f
 
 at() {  # a directory
     ok=
@@ -46,5 +53,20 @@ remove_directories() { rmdir -- "$@"; }
 again_remove_directories() { [ ! -e "$1" ] && [ ! -h "$1" ] || rmdir -- "$1"; }
 make() { mkdir -- "$@"; }
 again_make() { [ -d "$1" ] && [ ! -h "$1" ] || mkdir -- "$1"; }
-put() { mv -f -- "$@" .; }
-again_put() { [ ! -e "$1" ] && [ ! -h "$1" ] || mv -f -- "$1" .; }
+elsewhere() {  # whether this is another filesystem than the one of what is staged
+    for where in $MOUNTS; do
+        case $PWD/ in "$where"/*) return 0 ;; esac
+    done
+    return 1
+}
+put() {
+    if elsewhere; then BESIDE=$PWD/${STAGING##*/}; return 1; fi
+    mv -f -- "$@" .
+}
+again_put() {
+    [ -e "$1" ] || [ -h "$1" ] || return 0
+    elsewhere || { mv -f -- "$1" .; return; }
+    # It would remove the file that is there, and then copy: so it copies beside, and renames.
+    mkdir -p "$BESIDE" && mv -f -- "$1" "$BESIDE" && mv -f -- "$BESIDE/${1##*/}" . && rmdir "$BESIDE" && return
+    rm -rf -- "$BESIDE"; return 1
+}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from arker._directories.entries import Entry, Tree, ancestors, leads_outside, order, parent_of, unsafe_name
 
@@ -151,6 +151,23 @@ class _Planner:
         return Step("symlink" if entry.kind == "symlink" else "create", path, entry, there, reason)
 
 
+def without_deletions(steps: Sequence[Step], copied: Container[str]) -> list[Step]:
+    """Return the steps for a copy of which some files are missing: the target may have them by their former names.
+
+    Args:
+        steps: The steps.
+        copied: The files that are there to be put into place. What is in their way is deleted.
+    """
+    comes = {step.path for step in steps if step.action == "symlink" or step.path in copied}
+    kept = "it is not deleted, because not all files could be copied"
+    return [
+        evolve(step, action="skip", reason=kept)
+        if step.action == "delete" and not any(above in comes for above in ancestors(step.path))
+        else step
+        for step in steps
+    ]
+
+
 def _differ(entry: Entry, there: Entry) -> bool:
     return entry.mode is not None and there.mode is not None and entry.mode != there.mode
 
@@ -174,4 +191,4 @@ def not_to_be_taken(tree: Tree, *, links: bool, windows: bool) -> dict[str, str]
     return left_out
 
 
-__all__ = ["Step", "make_plan", "not_to_be_taken"]
+__all__ = ["Step", "make_plan", "not_to_be_taken", "without_deletions"]

@@ -33,6 +33,7 @@ BY_DESCRIPTOR: Final = (
 
 _DIRECTORY: Final = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _ANY_FILE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
 _OWNER: Final = 0o700
 
 
@@ -118,10 +119,19 @@ class TreeTarget:
             fd = os.dup(fd)  # the next `_place` may close it
         try:
             place, place_fd = self._place(path)
-            if HAS_MODES:
-                os.rename(name, place, src_dir_fd=fd, dst_dir_fd=place_fd)
-            else:
-                os.replace(name, place)
+            try:
+                _rename(name, fd, place, place_fd)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                # Another filesystem is mounted there.
+                beside = os.path.join(os.path.dirname(place), f"{staged.partition('/')[0]}-put")
+                _copy(name, fd, beside, place_fd)
+                try:
+                    _rename(beside, place_fd, place, place_fd)
+                except BaseException:
+                    os.unlink(beside, dir_fd=place_fd)
+                    raise
         finally:
             if fd is not None:
                 os.close(fd)
@@ -223,6 +233,33 @@ class TreeTarget:
             if mode is not None and mode & _OWNER != _OWNER:
                 os.chmod(path, mode | _OWNER)
                 self._opened["/".join(names[: depth + 1])] = mode
+
+
+def _rename(name: str, fd: int | None, place: str, place_fd: int | None) -> None:
+    if HAS_MODES:
+        os.rename(name, place, src_dir_fd=fd, dst_dir_fd=place_fd)
+    else:
+        os.replace(name, place)
+
+
+def _copy(name: str, fd: int | None, place: str, place_fd: int | None) -> None:
+    """Copy a staged file or symlink to a free name, whole or not at all."""
+    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(name, dir_fd=fd), place, dir_fd=place_fd)
+        return
+    os.chmod(name, _OWNER, dir_fd=fd)  # so that it can be read
+    with open(os.open(name, os.O_RDONLY | _ANY_FILE | _BINARY, dir_fd=fd), "rb") as source:
+        new = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ANY_FILE | _BINARY, 0o600, dir_fd=place_fd)
+        try:
+            with open(new, "wb") as copy:
+                shutil.copyfileobj(source, copy, 1024 * 1024)
+                copy.flush()
+                if HAS_MODES:
+                    os.fchmod(new, stat.S_IMODE(status.st_mode))
+        except BaseException:
+            os.unlink(place, dir_fd=place_fd)
+            raise
 
 
 __all__ = ["BY_DESCRIPTOR", "TreeTarget"]

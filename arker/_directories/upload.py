@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from arker._directories.entries import STAGING_PREFIX, without_staging
 from arker._directories.ignore import compile_patterns, without_ignored
-from arker._directories.local import local_path
+from arker._directories.local import local_path, unreadable_error
 from arker._directories.manifest import operand
-from arker._directories.plan import Step, make_plan
+from arker._directories.plan import Step, make_plan, without_deletions
 from arker._directories.script import build_script, parse_report, staging_places
 from arker._directories.work import (
     TRANSFERRED,
     DirectoryWork,
+    are_all_there,
     has_work,
     join,
     local_error,
@@ -41,24 +42,33 @@ async def upload_directory(work: DirectoryWork) -> DirectoryReport:
     if plan.conflicts:
         raise DirectoryConflictError(plan)
     for path, problem in local.unreadable.items():
-        work.fail(path, local_error(PermissionError(13, problem), local_path(options.local, path)))
+        work.fail(path, local_error(unreadable_error(problem), local_path(options.local, path)))
     if has_work(steps) or remote.root == "absent":
-        await _change(work, steps)
+        steps = await _change(work, steps, made=remote.root == "absent")
     else:
         work.nothing_moves()
     return work.report(steps)
 
 
-async def _change(work: DirectoryWork, steps: list[Step]) -> None:
-    """Upload and apply the changes. The staging directory is removed in every case."""
+async def _change(work: DirectoryWork, steps: list[Step], *, made: bool) -> list[Step]:
+    """Upload and apply the changes, and return them. The staging directory is removed in every case.
+
+    Args:
+        work: The transfer.
+        steps: The changes.
+        made: Whether the directory is made for it. Then it does not stay, empty, if that fails.
+    """
     staging = f"{STAGING_PREFIX}{new_ulid()}"
     where = join(work.options.remote, staging)
     try:
         places = await _upload(work, steps, where)
+        if not are_all_there(steps, places):
+            steps = without_deletions(steps, places)
         await _put_into_place(work, steps, staging, places)
     except BaseException:
-        await work.remove_remote(where)
+        await work.remove_remote(where, above=work.options.remote if made else "")
         raise
+    return steps
 
 
 async def _upload(work: DirectoryWork, steps: list[Step], where: str) -> dict[str, str]:

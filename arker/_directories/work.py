@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -15,7 +15,7 @@ from arker._basics.programs import shell_program
 from arker._directories import hashes
 from arker._directories.entries import Tree, size_ranges
 from arker._directories.ignore import check_patterns, hidden_names
-from arker._directories.local import digests, local_path, scan
+from arker._directories.local import digests, local_path, scan, unreadable_error
 from arker._directories.manifest import Places, manifest_command, operand, parse_manifest, places_of
 from arker._files.checks import check_checksum, check_concurrency, check_path, check_progress
 from arker._lifecycle.sdk_session import run_in_own_session
@@ -96,18 +96,19 @@ def check_options(
     )
 
 
-async def read_ignore_file(options: Options, ignore_file: object) -> Options:
+async def read_ignore_file(options: Options, ignore_file: object, state: Progress) -> Options:
     """Return the options with the patterns of a file before the caller's. The last matching pattern decides."""
     path = os.path.join(options.local, _path_text("ignore_file", ignore_file, "the path of a file"))
 
     def read(check: Callable[[], None]) -> list[str]:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().splitlines()
+        # As git reads it: without a mark of Windows's editors, and a line ends nowhere but at a line feed.
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            return [line.removesuffix("\r") for line in file.read().split("\n")]
 
     try:
         patterns = await stoppable(read)
     except OSError as error:
-        raise local_error(error, path) from None
+        raise state.complete(local_error(error, path)) from None
     return attrs.evolve(options, patterns=(*patterns, *options.patterns))
 
 
@@ -134,7 +135,7 @@ class DirectoryWork:
         except ArkerError as error:
             error.operation = self.state.operation
             error.vm_id = error.vm_id or self.place.vm_id
-            error.file = self._redact(self.options.remote)  # not a file of the SDK's own beside it
+            self._name(error, self._redact(self.options.remote))
             if not self.state.may_have_begun:
                 error.outcome = "not_started"  # the command before it changed nothing
             raise
@@ -151,7 +152,7 @@ class DirectoryWork:
         if tree.root == "absent" and not absent_is_right:
             raise local_error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), root)
         if "" in tree.unreadable:
-            raise local_error(PermissionError(errno.EACCES, tree.unreadable[""]), root)
+            raise local_error(unreadable_error(tree.unreadable[""]), root)
         return tree
 
     async def list_remote(self, local: Tree, *, everywhere: bool) -> Tree:
@@ -241,21 +242,27 @@ class DirectoryWork:
         if outcome.error is None:
             return True
         path, local = join(self.options.remote, step.path), local_path(self.options.local, step.path)
-        self._name(outcome.error, self._redact(path))
+        if outcome.error.file is not None:  # else it is about several files
+            self._name(outcome.error, self._redact(path))
+        outcome.error.operation = self.state.operation
+        if isinstance(outcome.error, LocalFileError):
+            outcome.error.filename, own = local, outcome.error.filename
+            outcome.error.args = (*outcome.error.args[:2], local)
+            self._replace(outcome.error, own, local)
         self.failures.append(attrs.evolve(outcome, path=path, local=local))
         return False
 
     def _name(self, error: ArkerError, path: str) -> None:
-        """Name the call and the caller's path in an error about a file of the SDK's own, beside the directory."""
-        error.operation = self.state.operation
-        own = error.file
-        if own is None:  # it is about several files
-            return
-        error.file = path
+        """Name the caller's path in an error that may be about a file of the SDK's own, beside the directory."""
+        own, error.file = error.file, path
         if isinstance(error, RemoteFileError):
             error.filename = path
-            if error.message.startswith(f"{own}: "):
-                error.message = path + error.message.removeprefix(own)
+            self._replace(error, own, path)
+
+    @staticmethod
+    def _replace(error: ArkerError, own: str | None, path: str) -> None:
+        if own is not None and error.message.startswith(f"{own}: "):
+            error.message = path + error.message.removeprefix(own)
 
     def progress(self) -> Callable[[TransferProgress], object] | None:
         """Report the progress of many files as progress of the directory."""
@@ -283,14 +290,19 @@ class DirectoryWork:
             )
             self.place.context.observer.tell("progress", self.options.progress, progress)
 
-    async def remove_remote(self, path: str) -> None:
-        """Remove a staging directory in the VM, whatever the result of the transfer."""
-        await clean_up(self._remove_remote(path))
+    async def remove_remote(self, path: str, *, above: str = "") -> None:
+        """Remove a staging directory in the VM, whatever the result of the transfer.
 
-    async def _remove_remote(self, path: str) -> None:
-        where = operand(path)
+        Args:
+            path: The directory.
+            above: The directory that it is in, if that is to be removed as well when it is empty.
+        """
+        await clean_up(self._remove_remote(path, above))
+
+    async def _remove_remote(self, path: str, above: str) -> None:
+        command = ["sh", "-c", _REMOVE, "sh", operand(path), operand(above)]
         try:
-            await run_in_own_session(self.place, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
+            await run_in_own_session(self.place, command, deadline=CLEANUP_SECONDS)
         except ArkerError as error:
             if is_gone(error):
                 return  # the VM is gone, and its files with it
@@ -305,6 +317,11 @@ def has_work(steps: Sequence[Step]) -> bool:
     return any(step.action not in _IDLE for step in steps)
 
 
+def are_all_there(steps: Sequence[Step], copied: Container[str]) -> bool:
+    """Return whether all files of these steps are there to be put into place."""
+    return all(step.path in copied for step in steps if step.action in TRANSFERRED)
+
+
 def local_error(error: OSError, path: str) -> LocalFileError:
     """Return the system's message about a local path."""
     wrapped = LocalFileError(error, path)
@@ -316,6 +333,7 @@ __all__ = [
     "TRANSFERRED",
     "DirectoryWork",
     "Options",
+    "are_all_there",
     "check_options",
     "has_work",
     "join",

@@ -8,10 +8,11 @@ import stat
 from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
 
+from arker._files import pairs
 from arker._files.checks import (
     check_checksum,
     check_concurrency,
@@ -39,7 +40,6 @@ from arker.errors import (
     ArkerError,
     DeadlineExceededError,
     FileChangedError,
-    InvalidArgumentError,
     LocalFileError,
     PayloadTooLargeError,
 )
@@ -151,33 +151,6 @@ def begin(
     return job, Entries(job, entries)
 
 
-def pairs_of(files: Iterable[object]) -> list[tuple[Any, Any]]:
-    """Return the caller's pairs."""
-    expected = "expected pairs of where from and where to"
-    if isinstance(files, (str, bytes)) or not isinstance(files, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError("files", files, expected)
-    pairs: list[tuple[Any, Any]] = []
-    for number, pair in enumerate(files):
-        members = _members(pair)
-        if len(members) != 2:
-            raise InvalidArgumentError(f"files[{number}]", pair, expected)
-        pairs.append((members[0], members[1]))
-    return pairs
-
-
-def _members(pair: object) -> list[Any]:
-    return list(cast("Iterable[Any]", pair)) if isinstance(pair, (tuple, list)) else []
-
-
-def refuse_twice(argument: str, places: list[str]) -> None:
-    """Raise if two files have the same place, since either of them could be the one that stays."""
-    seen: set[str] = set()
-    for number, place in enumerate(places):
-        if place in seen:
-            raise InvalidArgumentError(f"files[{number}]{argument}", place, "expected each only once")
-        seen.add(place)
-
-
 async def upload_many(
     place: Place,
     files: Iterable[tuple[UploadSource, RemotePath]],
@@ -191,13 +164,14 @@ async def upload_many(
 ) -> list[FileOutcome]:
     """Upload many files; see `AsyncVM.upload_many`."""
     entries: list[Entry] = []
-    for number, (source, path) in enumerate(pairs_of(files)):
+    for number, (source, path) in enumerate(pairs.pairs_of(files)):
         local: str | None = None
         if type(source) is not bytes:
             check_source(f"files[{number}][0]", source)
             local = os.fspath(source) if is_path(source) else None
         entries.append(Entry(check_path(path, f"files[{number}][1]"), local, source, f"files[{number}][0]"))
-    refuse_twice("[1]", [entry.path for entry in entries])
+    pairs.refuse_twice("[1]", [(entry.path, pairs.place_of(entry.path)) for entry in entries])
+    pairs.refuse_spent([(entry.argument, entry.source) for entry in entries if entry.local is None])
     check_verify(verify)
     check_progress(progress)
     options = Options(
@@ -396,4 +370,4 @@ def _content(entry: Entry) -> bytes | memoryview:
         source.close()
 
 
-__all__ = ["Entries", "Entry", "begin", "pairs_of", "refuse_twice", "upload_many", "within"]
+__all__ = ["Entries", "Entry", "begin", "upload_many", "within"]

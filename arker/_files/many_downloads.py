@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from arker._files import pairs
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress
 from arker._files.downloads import fetch_to_path
 from arker._files.job import Job
-from arker._files.many import Entries, Entry, begin, pairs_of, refuse_twice, within
+from arker._files.many import Entries, Entry, begin, within
 from arker._files.remote import RemoteFile
 from arker._files.sources import check_local
 from arker._files.targets import write_small
@@ -33,10 +34,11 @@ async def download_many(
 ) -> list[FileOutcome]:
     """Download many files; see `AsyncVM.download_many`."""
     entries: list[Entry] = []
-    for number, (path, target) in enumerate(pairs_of(files)):
+    for number, (path, target) in enumerate(pairs.pairs_of(files)):
         where = check_path(path, f"files[{number}][0]")
         entries.append(Entry(where, check_local(f"files[{number}][1]", target)))
-    refuse_twice("[1]", [entry.local or "" for entry in entries])
+    targets = [entry.local or "" for entry in entries]
+    pairs.refuse_twice("[1]", zip(targets, pairs.local_places(targets), strict=True))
     check_progress(progress)
     size = check_part_size(part_size)
     job, book = begin(place, "vm.download_many", "download", entries, check_concurrency(concurrency), progress)

@@ -44,7 +44,8 @@ class Directories(VmBase):
             ignore: Patterns in gitignore syntax, such as ``["*.pyc", ".git/", "!keep.pyc"]``; matching paths are
                 neither sent nor deleted in the VM. They need the extra ``arker-async[files]``.
             ignore_file: A file with further patterns, such as ``.gitignore``; a relative path starts at ``local``.
-            delete: Whether to delete paths in the VM that the local directory does not have.
+            delete: Whether to delete paths in the VM that the local directory does not have. If a file cannot be
+                copied, they stay.
             dry_run: Change nothing and return the plan.
             concurrency: Maximum number of requests in flight; 8 by default.
             checksum: False to send no digests (SHA-256) with the files: see `AsyncVM.upload`. Those by which files of
@@ -71,7 +72,7 @@ class Directories(VmBase):
         state = Progress("vm.upload_dir")
         with deadline_scope(deadline, state):
             if ignore_file is not None:
-                options = await _directories.work.read_ignore_file(options, ignore_file)
+                options = await _directories.work.read_ignore_file(options, ignore_file, state)
             uploading = _directories.work.DirectoryWork(self._place, options, "upload", state)
             return await uploading.run(_directories.upload.upload_directory(uploading))
 
@@ -100,7 +101,8 @@ class Directories(VmBase):
                 extra ``arker-async[files]``.
             symlinks: By default a symlink that is absolute or may point outside the directory is skipped, and its entry
                 has the reason. ``"all"`` copies every symlink unchanged; use it only with VMs that you trust.
-            delete: Whether to delete local paths that the VM's directory does not have.
+            delete: Whether to delete local paths that the VM's directory does not have. If a file cannot be copied,
+                they stay.
             dry_run: Change nothing and return the plan.
             concurrency: Maximum number of requests in flight; 8 by default.
             progress: Called from time to time with a `TransferProgress` for all files together.

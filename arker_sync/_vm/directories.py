@@ -43,7 +43,8 @@ class Directories(VmBase):
             ignore: Patterns in gitignore syntax, such as ``["*.pyc", ".git/", "!keep.pyc"]``; matching paths are
                 neither sent nor deleted in the VM. They need the extra ``arker-async[files]``.
             ignore_file: A file with further patterns, such as ``.gitignore``; a relative path starts at ``local``.
-            delete: Whether to delete paths in the VM that the local directory does not have.
+            delete: Whether to delete paths in the VM that the local directory does not have. If a file cannot be
+                copied, they stay.
             dry_run: Change nothing and return the plan.
             concurrency: Maximum number of requests in flight; 8 by default.
             checksum: False to send no digests (SHA-256) with the files: see `VM.upload`. Those by which files of
@@ -96,7 +97,8 @@ class Directories(VmBase):
                 extra ``arker-async[files]``.
             symlinks: By default a symlink that is absolute or may point outside the directory is skipped, and its entry
                 has the reason. ``"all"`` copies every symlink unchanged; use it only with VMs that you trust.
-            delete: Whether to delete local paths that the VM's directory does not have.
+            delete: Whether to delete local paths that the VM's directory does not have. If a file cannot be copied,
+                they stay.
             dry_run: Change nothing and return the plan.
             concurrency: Maximum number of requests in flight; 8 by default.
             progress: Called from time to time with a `TransferProgress` for all files together.

@@ -190,3 +190,31 @@ def test_other_reports_are_bad_replies(output: bytes) -> None:
     with pytest.raises(BadReplyError) as caught:
         parse_report(output, Script(b"", (), ("a", "b")))
     assert caught.value.outcome == "unknown"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_file_on_another_filesystem_is_the_old_one_or_the_new_one(tmp_path: Path, shell: Sequence[str]) -> None:
+    there = "a mount/d"
+    source = build(tmp_path / "source", {f"{there}/large": File(bytes(9000)), f"{there}/-new": File(b"1", 0o604)})
+    build(source, {f"{there}/link": Link("-new"), f"{there}/full": File(b"2"), "top": File(b"3")})
+    target = build(tmp_path / "target", {f"{there}/large": File(b"old"), f"{there}/full": File(b"old")})
+    steps = plan(source, target)
+    script = build_script(str(target), STAGING, steps, stage(steps, source, target))
+    (target / STAGING / "script").write_bytes(script.text)
+    # The mount has a directory in place of a file, and files of more than 4 KiB cannot be written.
+    program = f"""
+        mount -t tmpfs none {target}/'a mount' && cd {target}/'a mount' || exit 99
+        mkdir -p d/full; printf old > d/large
+        ulimit -f 8
+        trap '' XFSZ
+        "$@"
+        cd d; ls -A . full; cat large ./-new link; stat -c %a ./-new"""
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", program, "sh", *shell, f"{target}/{STAGING}/script"]
+    done = subprocess.run([*words, *script.arguments], capture_output=True, check=False)
+    if done.returncode != 0 and b"end\0" not in done.stdout:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.decode()}")
+    report, _, found = done.stdout.partition(b"end\0")
+    assert set(parse_report(report + b"end\0", script)) == {f"{there}/large", f"{there}/full"}
+    assert found.split() == [b".:", b"-new", b"full", b"large", b"link", b"full:", b"old11604"]
+    assert (target / "top").read_bytes() == b"3"
+    assert not (target / STAGING).exists()

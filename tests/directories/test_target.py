@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -208,3 +210,56 @@ def test_what_is_special_is_not_opened(tmp_path: Path) -> None:
     tree = scan(str(tmp_path), ignores_nothing, lambda: None)
     assert tree.entries["fifo"].kind == "special"
     assert digests(str(tmp_path), ["fifo", "link", "nothing"], "sha256sum", lambda: None) == {}
+
+
+# --- filesystems in the directory ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each directory be a filesystem of its own."""
+    rename = os.rename
+
+    def refuse(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+        ways = [(source, src_dir_fd), (target, dst_dir_fd)]
+        above = [os.fstat(fd) if fd is not None else os.stat(os.path.dirname(path)) for path, fd in ways]
+        if not os.path.samestat(*above):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "rename", refuse)
+
+
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize("by_descriptor", WAYS)
+def test_files_go_to_another_filesystem(tmp_path: Path, by_descriptor: bool) -> None:
+    model: Model = {"d/new": File(b"1" * 3_000_000, 0o400), "d/old": File(b"2", 0o604), "d/link": Link("new")}
+    source = build(tmp_path / "source", {**model, "top": File(b"3")})
+    root = build(tmp_path / "root", {"d/old": File(b"old"), "d/link": Link("old")})
+    before = len(os.listdir("/proc/self/fd"))
+    assert carry_out(source, root, by_descriptor=by_descriptor) == {}
+    block_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    assert look(root) == look(source)
+
+
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize("by_descriptor", WAYS)
+def test_what_cannot_go_to_another_filesystem_leaves_what_was_there(
+    tmp_path: Path, by_descriptor: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = build(tmp_path / "source", {"d/a": File(b"newest"), "d/b": File(b"new")})
+    root = build(tmp_path / "root", {"d/a": File(b"old!"), "d/b": File(b"old!")})
+    copy = shutil.copyfileobj
+
+    def full(source: Any, target: Any, length: int) -> None:
+        target.write(b"n")
+        if os.fstat(source.fileno()).st_size == 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        target.seek(0)
+        copy(source, target, length)
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    problems = carry_out(source, root, by_descriptor=by_descriptor)
+    assert {path: problem.errno for path, problem in problems.items()} == {"d/a": errno.ENOSPC}
+    assert (root / "d" / "a").read_bytes() == b"old!"
+    assert sorted(os.listdir(root / "d")) == ["a", "b"]

@@ -288,8 +288,18 @@ async def test_patterns_of_a_file(vm: AsyncVM, local: Path) -> None:
     build(local, {".gitignore": File(b"# what git ignores\n/a\n*.log\n"), "x.log": File(), "y.log": File()})
     await vm.upload_dir(local, "r", ignore_file=".gitignore", ignore=["!y.log"])
     assert await tree(vm, "r") == {"./.gitignore", "./d", "./d/b", "./d/empty", "./d/link", "./y.log"}
-    with pytest.raises(LocalFileError):
+    with pytest.raises(LocalFileError) as caught:
         await vm.upload_dir(local, "r", ignore_file="nothing")
+    assert (caught.value.filename, caught.value.operation) == (str(local / "nothing"), "vm.upload_dir")
+
+
+async def test_patterns_of_a_file_are_read_as_git_reads_them(vm: AsyncVM, tmp_path: Path) -> None:
+    text = b"\xef\xbb\xbf.env\r\n*.log\r\na\x0cb\r\nc\xe2\x80\xa8d\n\xff"
+    names = [b".env", b"x.log", b"a\x0cb", b"c\xe2\x80\xa8d", b"a", b"b", b"c", b"d", b"\xff"]
+    local = build(tmp_path / "local", {os.fsdecode(name): File() for name in names})
+    (tmp_path / "ignore").write_bytes(text)
+    await vm.upload_dir(local, "r", ignore_file=tmp_path / "ignore")
+    assert await tree(vm, "r") == {"./a", "./b", "./c", "./d"}
 
 
 async def test_without_the_library_for_patterns(
