@@ -114,7 +114,7 @@ def test_a_name_that_nobody_has() -> None:
     with pytest.raises(ImportError, match=r"^cannot import name 'Unheard' from 'arker' \("):
         exec("from arker import Unheard")
     with pytest.raises(AttributeError, match=r"^module 'arker' has no attribute 'Unheard'$"):
-        _ = arker.Unheard  # type: ignore[attr-defined]  # pyright: ignore
+        _ = arker.Unheard  # pyright: ignore
 
 
 def test_names_from_elsewhere() -> None:
