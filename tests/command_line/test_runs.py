@@ -11,6 +11,7 @@ from shlex import quote
 
 import pytest
 
+from arker.emulator import Emulator
 from tests.command_line.support import MODULE, ROOT, Program
 
 
@@ -100,6 +101,25 @@ def test_a_signal_kills_the_command(arker_program: Program, web: str, number: si
         assert process.returncode == 128 + number
         assert complaints == b""
     assert states(arker_program, "sleep 600") == ["cancelled"]
+
+
+def test_a_command_in_the_background_that_is_interrupted_at_its_start(
+    arker_program: Program, arker_emulator: Emulator, web: str
+) -> None:
+    """Its id has not been told, so neither the command nor its session stays."""
+    with (
+        arker_emulator.faults.delay(seconds=3, processed=True, operation="run"),
+        arker_program.forked("run", "web", "--detach", "--", "sleep 600") as process,
+    ):
+        until = time.monotonic() + 120
+        while not arker_emulator.journal.executions():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=120) == (b"", b"")
+        assert process.returncode == 130
+    assert states(arker_program, "sleep 600") == ["cancelled"]
+    assert len(arker_program("ls", "--json").json[0]["sessions"]) == 1
 
 
 def test_a_terminal_that_is_closed_leaves_no_vm(arker_program: Program) -> None:

@@ -81,6 +81,7 @@ def test_what_is_made_does_not_stay_when_its_id_cannot_be_told(arker_program: Pr
     assert arker_program.good("fork", "ubuntu", "--idempotency-key", "key").strip() in arker_program.good("ls", "-q")
     assert _with_streams(arker_program, ">&-", "run", "web", "--detach", "--", "sleep 600") == (125, "", bad)
     assert [run["state"] for run in arker_program("runs", "web", "--json").json] == ["cancelled"]
+    assert len(next(vm for vm in arker_program("ls", "--json").json if vm["vm_id"] == web)["sessions"]) == 1
 
 
 def test_ctrl_c_while_modules_are_imported(bare: Program) -> None:
