@@ -14,6 +14,7 @@ from arker import models
 from arker._cli import output, quantities, standard_input, statuses
 from arker._cli.connection import Where, chosen_vm, connected, remove_session
 from arker._cli.inspecting import write
+from arker._cli.readers import while_read
 from arker._cli.running import FailedError, UsageError, complain
 from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
@@ -160,9 +161,10 @@ async def _followed(run: AsyncRun, *, feeds: bool) -> int:
     feeding = asyncio.ensure_future(feed()) if feeds else None
     errors = _Errors()
     try:
-        async for chunk in run.output():
-            for each in errors.take(chunk):
-                await in_thread(write, each)
+        async with while_read():
+            async for chunk in run.output():
+                for each in errors.take(chunk):
+                    await in_thread(write, each)
     finally:
         if feeding is not None:
             await end(feeding)
