@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Final
 
@@ -79,7 +79,7 @@ async def run(
                 raise
 
 
-async def _detached(vm: AsyncVM, line: str | list[str], session: str | None, options: dict[str, object]) -> int:
+async def _detached(vm: AsyncVM, line: str | list[str], session: str | None, options: Mapping[str, object]) -> int:
     """Start a command in the background, and print its run's id. One whose id is not told does not go on."""
     chosen = session or (await vm.create_session(cwd=_directory(vm))).session_id
     try:
