@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Final
 
@@ -12,8 +12,9 @@ from cyclopts import Parameter
 
 from arker import models
 from arker._cli import output, quantities, standard_input, statuses
-from arker._cli.connection import Where, chosen_vm, connected
+from arker._cli.connection import Where, chosen_vm, connected, remove_session
 from arker._cli.inspecting import write
+from arker._cli.readers import while_read
 from arker._cli.running import FailedError, UsageError, complain
 from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
@@ -67,15 +68,7 @@ async def run(
     }
     async with connected(where) as client, chosen_vm(client, vm, fork=fork) as machine:
         if detach:
-            if session is None:
-                session = (await machine.create_session(cwd=_directory(machine))).session_id
-            run = await machine.start(line, session_id=session, **options)  # type: ignore[arg-type]
-            try:
-                output.write(f"{run.run_id}\n")
-            except OSError:  # the exit status says that it is not running, and nothing its id
-                await clean_up(_kill(run))
-                raise
-            return statuses.DONE
+            return await _detached(machine, line, session, options)
         feeds = stdin and standard_input.is_there()
         async with _free_session(machine, session) as free:
             run = await _started(machine, line, {**options, "session_id": free, "stdin": feeds})
@@ -84,6 +77,23 @@ async def run(
             except BaseException:
                 await clean_up(_kill(run))
                 raise
+
+
+async def _detached(vm: AsyncVM, line: str | list[str], session: str | None, options: Mapping[str, object]) -> int:
+    """Start a command in the background, and print its run's id. One whose id is not told does not go on."""
+    chosen = session or (await vm.create_session(cwd=_directory(vm))).session_id
+    try:
+        run = await _started(vm, line, {**options, "session_id": chosen})
+        try:
+            output.write(f"{run.run_id}\n")
+        except OSError:
+            await clean_up(_kill(run))
+            raise
+    except BaseException:
+        if session is None:
+            await clean_up(remove_session(vm, chosen))
+        raise
+    return statuses.DONE
 
 
 def _default_session(vm: AsyncVM) -> models.Session | None:
@@ -151,9 +161,10 @@ async def _followed(run: AsyncRun, *, feeds: bool) -> int:
     feeding = asyncio.ensure_future(feed()) if feeds else None
     errors = _Errors()
     try:
-        async for chunk in run.output():
-            for each in errors.take(chunk):
-                await in_thread(write, each)
+        async with while_read():
+            async for chunk in run.output():
+                for each in errors.take(chunk):
+                    await in_thread(write, each)
     finally:
         if feeding is not None:
             await end(feeding)

@@ -11,8 +11,10 @@ from cyclopts import Parameter
 
 from arker._cli import local
 from arker._cli.running import FailedError, UsageError, complain
+from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker.client import AsyncArker
 from arker.config import has_api_key
+from arker.errors import ArkerError, NotFoundError
 from arker.vm import AsyncVM
 
 
@@ -86,4 +88,14 @@ async def fork_of(client: AsyncArker, source: str, **options: object) -> AsyncVM
     return await client.fork(**named, **options)  # type: ignore[arg-type]
 
 
-__all__ = ["Connection", "FailedError", "Where", "chosen_vm", "connected", "fork_of", "make_client"]
+async def remove_session(vm: AsyncVM, session: str) -> None:
+    """Delete a session with what goes on in it; say so if it may still be there."""
+    try:
+        await vm.delete_session(session, deadline=CLEANUP_SECONDS)
+    except NotFoundError:
+        pass
+    except ArkerError as error:
+        complain(f"the session {session} may still be there: {error}")
+
+
+__all__ = ["Connection", "FailedError", "Where", "chosen_vm", "connected", "fork_of", "make_client", "remove_session"]

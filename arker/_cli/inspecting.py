@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from arker import models
 from arker._cli import output, own_runs, statuses
 from arker._cli.connection import Where, connected
+from arker._cli.readers import while_read
 from arker._cli.running import FailedError, UsageError
 from arker._tasks.threads import in_thread
 from arker.client import AsyncArker
@@ -43,8 +44,9 @@ async def logs(
     async with connected(where) as client:
         machine = await client.find_vm(vm) if vm is not None else await _vm_of(client, run)
         if follow:
-            async for chunk in machine.attach_run(run).output():
-                await in_thread(write, chunk)
+            async with while_read():
+                async for chunk in machine.attach_run(run).output():
+                    await in_thread(write, chunk)
             return statuses.DONE
         found = await machine.get_run(run)
     if json:

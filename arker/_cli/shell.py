@@ -13,11 +13,11 @@ from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
 from arker._cli import output, standard_input, statuses
-from arker._cli.connection import Where, chosen_vm, connected
+from arker._cli.connection import Where, chosen_vm, connected, remove_session
 from arker._cli.running import complain
-from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
+from arker._tasks.cleanup import clean_up, end
 from arker._tasks.threads import in_thread
-from arker.errors import ArkerError, TerminalClosedError
+from arker.errors import TerminalClosedError
 from arker.terminal import AsyncTerminal
 from arker.vm import AsyncVM
 
@@ -63,7 +63,7 @@ async def shell(
             status = await _opened(machine, command, made, keeps=True)
         finally:
             if status != _LEFT:
-                await clean_up(_remove(machine, made))
+                await clean_up(remove_session(machine, made))
     return max(status, statuses.DONE)
 
 
@@ -77,13 +77,6 @@ async def _opened(vm: AsyncVM, command: str | None, session: str | None, *, keep
         if keeps:
             complain(f"left; --session {terminal.session_id} takes it up again")
         return _LEFT
-
-
-async def _remove(vm: AsyncVM, session: str) -> None:
-    try:
-        await vm.delete_session(session, deadline=CLEANUP_SECONDS)
-    except ArkerError as error:
-        complain(f"the session {session} may still be there: {error}")
 
 
 async def _attached(terminal: AsyncTerminal) -> bool:

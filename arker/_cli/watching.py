@@ -13,6 +13,7 @@ from attrs import frozen
 from arker import models
 from arker._cli import inspecting, machines, output, own_runs, quantities, statuses
 from arker._cli.connection import Where, connected
+from arker._cli.readers import while_read
 from arker._tasks import clock
 from arker.client import AsyncArker
 from arker.errors import NotFoundError
@@ -68,7 +69,8 @@ async def watch(
         if once:
             _print_once(look, json=json)
         elif json or not sys.stdout.isatty():
-            await _lines(client, ids, look, pause, json=json)
+            async with while_read():
+                await _lines(client, ids, look, pause, json=json)
         else:
             await _live(client, ids, look, pause)
     return statuses.DONE

@@ -11,7 +11,8 @@ from shlex import quote
 
 import pytest
 
-from tests.command_line.support import MODULE, ROOT, Program
+from arker.emulator import Emulator
+from tests.command_line.support import MODULE, ROOT, UNDER_NOHUP, Program
 
 
 def states(program: Program, command: str) -> list[str]:
@@ -90,7 +91,7 @@ def test_output_comes_while_the_command_goes_on_and_input_too(arker_program: Pro
         assert process.wait(120) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=UNDER_NOHUP)])
 def test_a_signal_kills_the_command(arker_program: Program, web: str, number: signal.Signals) -> None:
     with arker_program.forked("run", "web", "--", "echo ready; sleep 600") as process:
         assert process.stdout is not None
@@ -102,6 +103,26 @@ def test_a_signal_kills_the_command(arker_program: Program, web: str, number: si
     assert states(arker_program, "sleep 600") == ["cancelled"]
 
 
+def test_a_command_in_the_background_that_is_interrupted_at_its_start(
+    arker_program: Program, arker_emulator: Emulator, web: str
+) -> None:
+    """Its id has not been told, so neither the command nor its session stays."""
+    with (
+        arker_emulator.faults.delay(seconds=3, processed=True, operation="run"),
+        arker_program.forked("run", "web", "--detach", "--", "sleep 600") as process,
+    ):
+        until = time.monotonic() + 120
+        while not arker_emulator.journal.executions():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=120) == (b"", b"")
+        assert process.returncode == 130
+    assert states(arker_program, "sleep 600") == ["cancelled"]
+    assert len(arker_program("ls", "--json").json[0]["sessions"]) == 1
+
+
+@UNDER_NOHUP
 def test_a_terminal_that_is_closed_leaves_no_vm(arker_program: Program) -> None:
     screen, terminal = openpty()
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)

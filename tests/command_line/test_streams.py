@@ -44,6 +44,24 @@ def test_a_reader_that_ends_amid_a_copy(arker_program: Program, web: str, buffer
         assert process.wait(120) == 141
 
 
+@pytest.mark.parametrize("name", ["watch", "run", "logs"])
+def test_a_reader_that_ends_while_there_is_nothing_to_write(arker_program: Program, web: str, name: str) -> None:
+    """Only the next piece of output would tell, and none comes: as with `arker watch | grep -m1 idle`."""
+    silent = ("--no-stdin", "--", "echo ready; sleep 600")
+    words = {"watch": ("watch", "web"), "run": ("run", "web", *silent)}.get(name)
+    if words is None:
+        words = ("logs", "--follow", arker_program.good("run", "web", "--detach", *silent).strip())
+    with arker_program.forked(*words) as it:
+        assert it.stdout is not None
+        assert it.stderr is not None
+        assert it.stdout.readline() != b""
+        it.stdout.close()
+        assert it.wait(120) == 141
+        assert it.stderr.read() == b""
+    wanted = {"watch": [], "run": ["cancelled"], "logs": ["running"]}
+    assert [run["state"] for run in arker_program("runs", "web", "--json").json] == wanted[name]
+
+
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("ls", "--help"), ("completion", "bash")])
 def test_what_prints_without_a_server_says_that_it_cannot(bare: Program, words: tuple[str, ...]) -> None:
     begin = bare.started if words == ("--version",) else bare.forked
@@ -81,6 +99,7 @@ def test_what_is_made_does_not_stay_when_its_id_cannot_be_told(arker_program: Pr
     assert arker_program.good("fork", "ubuntu", "--idempotency-key", "key").strip() in arker_program.good("ls", "-q")
     assert _with_streams(arker_program, ">&-", "run", "web", "--detach", "--", "sleep 600") == (125, "", bad)
     assert [run["state"] for run in arker_program("runs", "web", "--json").json] == ["cancelled"]
+    assert len(next(vm for vm in arker_program("ls", "--json").json if vm["vm_id"] == web)["sessions"]) == 1
 
 
 def test_ctrl_c_while_modules_are_imported(bare: Program) -> None:
