@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import arker._basics.exit  # takes its place at the import  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from arker._basics.lazy import lazily
 
 OLDER_NAMES: Final = {

@@ -61,6 +61,7 @@ def names(blocking: Arker) -> list[str | None]:
     [
         ("never_closed_with_a_backend_of_its_own", r"http://127\.0\.0\.1:\d+/api\nused\n"),
         ("closed_when_destroyed_at_the_end", "used\n"),
+        ("deleted_at_exit", "used\ndeleted True\n"),
         ("transfers_at_exit", "used\nup True\ndown True\n"),
         ("never_used", r"<Arker http://127\.0\.0\.1:\d+/api>\n"),
         ("shutdown_amid_a_call", "the main thread ends\n"),
