@@ -102,8 +102,8 @@ class Blocks:
     def left(self, block: object) -> bool:
         """Note that a block ends. Return False if it is left elsewhere.
 
-        Either closing the client leaves it, see `until_left`; or the process that entered it does, which forked this one
-        and still lives.
+        Either closing the client leaves it, see `until_left`; or the process that entered it, which forked this one and
+        still lives.
         """
         entered_by = self._elsewhere.pop(block, None)
         if entered_by is not None and lives(entered_by):

@@ -58,19 +58,6 @@ def never_closed_with_a_backend_of_its_own() -> None:
     say(echo(vm, "used"))
 
 
-def deleted_at_exit() -> None:
-    """Delete the VM by what was registered before there was a client."""
-
-    @atexit.register
-    def delete() -> None:
-        for vm in vms:
-            say("deleted", vm.delete().deleted)
-
-    vms: list[VM] = []
-    vms.append(Arker().fork("ubuntu"))
-    say(echo(vms[0], "used"))
-
-
 class _Sandbox:
     """Closes its client when it is destroyed."""
 

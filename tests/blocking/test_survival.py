@@ -61,7 +61,6 @@ def names(blocking: Arker) -> list[str | None]:
     [
         ("never_closed_with_a_backend_of_its_own", r"http://127\.0\.0\.1:\d+/api\nused\n"),
         ("closed_when_destroyed_at_the_end", "used\n"),
-        ("deleted_at_exit", "used\ndeleted True\n"),
         ("transfers_at_exit", "used\nup True\ndown True\n"),
         ("never_used", r"<Arker http://127\.0\.0\.1:\d+/api>\n"),
         ("shutdown_amid_a_call", "the main thread ends\n"),
@@ -108,6 +107,24 @@ def test_vms_of_a_client_that_nobody_closes_stay(emulator: Emulator, blocking: A
     done = run(emulator, "never_closed", new=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "used\n", "")
     assert names(blocking) == ["stays"]
+
+
+def test_what_was_registered_before_the_first_use_deletes_the_vms_at_exit(emulator: Emulator, blocking: Arker) -> None:
+    program = """
+import atexit
+from arker_sync import Arker
+
+vms = []
+atexit.register(lambda: [vm.delete() for vm in vms])
+vms.append(Arker().fork("ubuntu"))
+print(len(Arker().list_vms()))
+"""
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(
+        command, env=environment(emulator), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+    assert names(blocking) == []
 
 
 def test_an_exception_deletes_the_vms_of_a_block(emulator: Emulator, blocking: Arker) -> None:
