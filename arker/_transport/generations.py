@@ -81,6 +81,24 @@ class Generations:
             logger.debug("the generation of %s is unknown: %s", base_url, error)
             return None
 
+    async def _has_changed(self, call: Call[T], known: Generation | None, error: ApiError) -> bool:
+        """Return whether a server that has refused a form speaks another generation than the known one by now."""
+        base_url = call.request.base_url
+        if self._fixed is not None or known is None or call.earlier is None:
+            return False
+        if not error.from_service or not may_be_of_the_form(error):
+            return False
+        if self._known.get(base_url) == known:
+            # An error that says what became of the request's route is one of generation 1.
+            if known == "0.5" and error.matched is not None:
+                self.learn(base_url, "1")
+            elif known == "1" and error.matched is None and clock.now() >= self._unknown_until.get(base_url, 0.0):
+                del self._known[base_url]
+                if await self._find(base_url) is None:
+                    self.learn(base_url, known)
+                self._unknown_until[base_url] = clock.now() + _ASK_AGAIN
+        return self._known.get(base_url, known) != known
+
     async def forms(self, call: Call[T]) -> tuple[Call[T], Call[T] | None]:
         """Return the form of a call to send, and the one to send once if the server refuses the first.
 
@@ -155,6 +173,17 @@ class Generations:
         with deadline_scope(deadline, progress):
             form, other = await self.forms(call)
             if other is None:
+                known = self._known.get(call.request.base_url)
+                try:
+                    return await self.deliver(form, progress)
+                except ApiError as error:
+                    if (
+                        call.earlier is None
+                        or self._fixed is not None
+                        or not await self._has_changed(call, known, error)
+                    ):
+                        raise
+                form, _ = await self.forms(call)
                 return await self.deliver(form, progress)
             try:
                 result = await self.deliver(form, progress)
