@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from arker import AsyncVM, NotFoundError
+from arker import AsyncVM, NotFoundError, UnsupportedOperationError
+from arker._transport import generations
+from tests.support.clients import COMPUTE
 from tests.support.server import ScriptedServer, ok
 from tests.test_generations import HEALTH, HEALTHY, NO_OPERATION, NO_ROUTE, PATCH, POST, VM_OF_TODAY, auto, nested, sent
 
@@ -70,3 +72,17 @@ async def test_a_server_that_has_not_changed_is_asked_once_a_minute_at_most(serv
                 await resize(client.vm("v"))
         await resize(client.vm("v"))
     assert sent(server) == [HEALTH, PATCH, HEALTH, PATCH, PATCH]
+
+
+async def test_what_the_server_lacked_is_not_refused_for_ever(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with auto(server, ledger=False) as client:
+        server.script(NO_ROUTE)
+        for _ in range(2):
+            with pytest.raises(UnsupportedOperationError):
+                await client.fork("ubuntu", description="a VM")
+        monkeypatch.setattr(generations, "_ASK_AGAIN", 0.0)
+        server.script(HEALTHY, ok(VM_OF_TODAY))
+        await client.fork("ubuntu", description="a VM")
+    assert sent(server) == [HEALTH, HEALTH, f"POST {COMPUTE}/v1/fork"]

@@ -42,6 +42,7 @@ class Generations:
         self._transport = transport
         self._fixed: Generation | None = None if fixed == "auto" else fixed
         self._known: dict[str, Generation] = {}
+        self._learnt_at: dict[str, float] = {}
         self._unknown_until: dict[str, float] = {}
         self._asking: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = (
             weakref.WeakKeyDictionary()
@@ -49,6 +50,7 @@ class Generations:
 
     def learn(self, base_url: str, generation: Generation) -> None:
         """Note the generation of a server."""
+        self._learnt_at[base_url] = clock.now()
         if self._known.get(base_url) != generation:
             self._known[base_url] = generation
             logger.debug("%s speaks generation %s of the API", base_url, generation)
@@ -71,6 +73,15 @@ class Generations:
                 else:
                     self.learn(base_url, generation)
         return generation
+
+    async def _find_lately(self, base_url: str) -> Generation | None:
+        """Return the generation of a server, as it was within the last minute: it may have been replaced."""
+        generation = self._known.get(base_url)
+        if generation == "0.5" and clock.now() >= self._learnt_at[base_url] + _ASK_AGAIN:
+            del self._known[base_url]
+            if await self._find(base_url) is None:
+                self.learn(base_url, generation)
+        return await self._find(base_url)
 
     async def _ask(self, base_url: str) -> Generation | None:
         progress = Progress("health", abandoned=True)  # it is not worth a second attempt
@@ -111,7 +122,7 @@ class Generations:
             generation = self._fixed
             if lack.generation == "0.5" and lack.members:
                 # Such a server would ignore the members.
-                generation = await self.find(base_url)
+                generation = self._fixed or await self._find_lately(base_url)
             if generation == lack.generation:
                 raise unsupported(lack, call.operation)
             return call, None
