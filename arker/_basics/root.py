@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import arker._basics.exit  # takes its place at the import  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from arker._basics.lazy import lazily
 
 OLDER_NAMES: Final = {
@@ -42,7 +43,7 @@ def lazy_root(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], o
                 raise  # of a module that was found, or one of the names that tools ask every module for
             from arker._basics.guesses import missing  # it is for mistakes
 
-            error = missing(package, name, sys._getframe(1))
+            error = missing(package, name, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
             if error is None:
                 raise
         raise error

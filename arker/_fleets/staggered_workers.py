@@ -53,7 +53,7 @@ class StaggeredWorkers:
             ended: Called when a worker has ended.
         """
         self._loop = running_loop()
-        self._begin = begin
+        self._begin: Callable[[], asyncio.Task[Any]] | None = begin
         self._missing = size
         self._places = places
         self._unless = unless
@@ -74,8 +74,10 @@ class StaggeredWorkers:
             self._missing = 0
         count = min(count, self._missing)
         self._missing -= count
+        begin = self._begin
         for _ in range(count):
-            task = self._begin()
+            assert begin is not None  # as long as some are missing
+            task = begin()
             self.tasks.add(task)
             self._among.add(task)
             # Use a callback: a task that is cancelled before its first step does nothing. There is just one, since each
@@ -90,6 +92,8 @@ class StaggeredWorkers:
         self._among.discard(task)
         if self._tell is not None:
             self._tell()
+        if not self.tasks:
+            self._begin = self._unless = None  # they may lead to who has this object
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if self.over.done():
             return

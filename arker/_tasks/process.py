@@ -6,15 +6,15 @@ loading does not matter: `ORDER` decides.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Final, Literal, TypeAlias, get_args
 
 from attrs import frozen
+
+from arker._basics.exit import at_exit
 
 # Logging has functions of its own for forks. It is imported before ours are registered, so that it takes its locks when
 # ours have waited for other threads, and has new ones when ours are called in a child.
@@ -128,10 +128,7 @@ def _at_exit() -> None:
                 pythonapi.Py_IncRef(py_object(_kept))
 
 
-# With its first finalizer, weakref registers the function that calls all of them at exit. They are to come after ours:
-# clients still need directories and processes that finalizers remove.
-weakref.finalize(hand_in, object).detach()
-atexit.register(_at_exit)
+at_exit(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
 

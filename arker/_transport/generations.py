@@ -42,6 +42,7 @@ class Generations:
         self._transport = transport
         self._fixed: Generation | None = None if fixed == "auto" else fixed
         self._known: dict[str, Generation] = {}
+        self._learnt_at: dict[str, float] = {}
         self._unknown_until: dict[str, float] = {}
         self._asking: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = (
             weakref.WeakKeyDictionary()
@@ -49,6 +50,7 @@ class Generations:
 
     def learn(self, base_url: str, generation: Generation) -> None:
         """Note the generation of a server."""
+        self._learnt_at[base_url] = clock.now()
         if self._known.get(base_url) != generation:
             self._known[base_url] = generation
             logger.debug("%s speaks generation %s of the API", base_url, generation)
@@ -72,6 +74,15 @@ class Generations:
                     self.learn(base_url, generation)
         return generation
 
+    async def _find_lately(self, base_url: str) -> Generation | None:
+        """Return the generation of a server, as it was within the last minute: it may have been replaced."""
+        generation = self._known.get(base_url)
+        if generation == "0.5" and clock.now() >= self._learnt_at[base_url] + _ASK_AGAIN:
+            del self._known[base_url]
+            if await self._find(base_url) is None:
+                self.learn(base_url, generation)
+        return await self._find(base_url)
+
     async def _ask(self, base_url: str) -> Generation | None:
         progress = Progress("health", abandoned=True)  # it is not worth a second attempt
         try:
@@ -80,6 +91,24 @@ class Generations:
             # A server that cannot be reached is the caller's error, which the call itself raises.
             logger.debug("the generation of %s is unknown: %s", base_url, error)
             return None
+
+    async def _has_changed(self, call: Call[T], known: Generation | None, error: ApiError) -> bool:
+        """Return whether a server that has refused a form speaks another generation than the known one by now."""
+        base_url = call.request.base_url
+        if self._fixed is not None or known is None or call.earlier is None:
+            return False
+        if not error.from_service or not may_be_of_the_form(error):
+            return False
+        if self._known.get(base_url) == known:
+            # An error that says what became of the request's route is one of generation 1.
+            if known == "0.5" and error.matched is not None:
+                self.learn(base_url, "1")
+            elif known == "1" and error.matched is None and clock.now() >= self._unknown_until.get(base_url, 0.0):
+                del self._known[base_url]
+                if await self._find(base_url) is None:
+                    self.learn(base_url, known)
+                self._unknown_until[base_url] = clock.now() + _ASK_AGAIN
+        return self._known.get(base_url, known) != known
 
     async def forms(self, call: Call[T]) -> tuple[Call[T], Call[T] | None]:
         """Return the form of a call to send, and the one to send once if the server refuses the first.
@@ -93,7 +122,7 @@ class Generations:
             generation = self._fixed
             if lack.generation == "0.5" and lack.members:
                 # Such a server would ignore the members.
-                generation = await self.find(base_url)
+                generation = self._fixed or await self._find_lately(base_url)
             if generation == lack.generation:
                 raise unsupported(lack, call.operation)
             return call, None
@@ -155,6 +184,17 @@ class Generations:
         with deadline_scope(deadline, progress):
             form, other = await self.forms(call)
             if other is None:
+                known = self._known.get(call.request.base_url)
+                try:
+                    return await self.deliver(form, progress)
+                except ApiError as error:
+                    if (
+                        call.earlier is None
+                        or self._fixed is not None
+                        or not await self._has_changed(call, known, error)
+                    ):
+                        raise
+                form, _ = await self.forms(call)
                 return await self.deliver(form, progress)
             try:
                 result = await self.deliver(form, progress)

@@ -109,6 +109,24 @@ def test_vms_of_a_client_that_nobody_closes_stay(emulator: Emulator, blocking: A
     assert names(blocking) == ["stays"]
 
 
+def test_what_was_registered_before_the_first_use_deletes_the_vms_at_exit(emulator: Emulator, blocking: Arker) -> None:
+    program = """
+import atexit
+from arker_sync import Arker
+
+vms = []
+atexit.register(lambda: [vm.delete() for vm in vms])
+vms.append(Arker().fork("ubuntu"))
+print(len(Arker().list_vms()))
+"""
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(
+        command, env=environment(emulator), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+    assert names(blocking) == []
+
+
 def test_an_exception_deletes_the_vms_of_a_block(emulator: Emulator, blocking: Arker) -> None:
     done = run(emulator, "an_exception", new=True)
     assert done.returncode == 1

@@ -24,6 +24,7 @@ from arker._fleets import pool, work
 from tests.fleet.support import Gates, echo
 from tests.support.clients import make_client
 from tests.support.cloud import Cloud
+from tests.support.garbage import assert_leaves_nothing
 from tests.support.server import ScriptedServer
 from tests.support.waiting import some_turns, until
 
@@ -43,6 +44,25 @@ async def test_a_break_cancels_what_is_going_on(fleet: AsyncFleet) -> None:
     gc.collect()
     await some_turns()
     assert sorted(gates.ended) == gates.begun == [1, 2, 3]
+
+
+async def test_a_break_leaves_no_circle_of_references(
+    client: AsyncArker, cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def leave_early() -> None:
+        async with client.fork_many("ubuntu", 2) as fleet:
+            async for _ in fleet.map(echo, itertools.count()):
+                break
+        await some_turns()
+
+    # What is known of a command that was cut off stays until its VM is forgotten.
+    but = {
+        "arker._commands.turns.VmSessions",
+        "arker._commands.turns.Turn",
+        "arker._context.Place",
+        "arker._context.Doubt",
+    }
+    await assert_leaves_nothing(leave_early, caplog, but=but)
 
 
 async def test_a_fleet_keeps_its_size_however_often_iterations_are_left(fleet: AsyncFleet, cloud: Cloud) -> None:
