@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
@@ -12,7 +11,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from attrs import field, frozen
 
 from tests.support.forked import prefork, start
@@ -20,9 +18,6 @@ from tests.support.typist import ENV, Local, at_local
 
 ROOT: Final = Path(__file__).parents[2]
 MODULE: Final = (sys.executable, "-W", "error", "-m", "arker")
-UNDER_NOHUP: Final = pytest.mark.skipif(
-    signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="nohup has SIGHUP ignored, also by what tests start"
-)
 
 
 @frozen

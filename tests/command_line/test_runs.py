@@ -12,7 +12,7 @@ from shlex import quote
 import pytest
 
 from arker.emulator import Emulator
-from tests.command_line.support import MODULE, ROOT, UNDER_NOHUP, Program
+from tests.command_line.support import MODULE, ROOT, Program
 
 
 def states(program: Program, command: str) -> list[str]:
@@ -91,7 +91,7 @@ def test_output_comes_while_the_command_goes_on_and_input_too(arker_program: Pro
         assert process.wait(120) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=UNDER_NOHUP)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_kills_the_command(arker_program: Program, web: str, number: signal.Signals) -> None:
     with arker_program.forked("run", "web", "--", "echo ready; sleep 600") as process:
         assert process.stdout is not None
@@ -122,7 +122,6 @@ def test_a_command_in_the_background_that_is_interrupted_at_its_start(
     assert len(arker_program("ls", "--json").json[0]["sessions"]) == 1
 
 
-@UNDER_NOHUP
 def test_a_terminal_that_is_closed_leaves_no_vm(arker_program: Program) -> None:
     screen, terminal = openpty()
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)

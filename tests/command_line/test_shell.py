@@ -18,7 +18,7 @@ from pty import openpty
 import pytest
 
 from arker._cli.shell import Keys
-from tests.command_line.support import UNDER_NOHUP, Program
+from tests.command_line.support import Program
 
 PROMPT = "ready> "
 
@@ -137,7 +137,7 @@ def test_a_shell_without_a_terminal(arker_program: Program, web: str) -> None:
 
 
 @pytest.mark.needs("terminals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=UNDER_NOHUP)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminated_shell_leaves_nothing(arker_program: Program, web: str, number: signal.Signals) -> None:
     with typist(arker_program, "shell", "web") as person:
         person.prompt()
@@ -146,7 +146,6 @@ def test_a_terminated_shell_leaves_nothing(arker_program: Program, web: str, num
     assert sessions(arker_program) == 1
 
 
-@UNDER_NOHUP
 @pytest.mark.needs("terminals")
 def test_a_terminal_that_has_no_size_and_is_closed(arker_program: Program, web: str) -> None:
     screen, terminal = openpty()

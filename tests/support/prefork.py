@@ -177,6 +177,9 @@ def become(order: Mapping[str, Any], given: list[int]) -> None:
         os.setsid()
     if order["terminal"]:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if order["kind"] != "server":
+        # nohup has it ignored, so that all goes on when a terminal is closed; but tests are about what it does.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
