@@ -10,7 +10,7 @@ from arker import AsyncVM, NotFoundError, UnsupportedOperationError
 from arker._transport import generations
 from tests.support.clients import COMPUTE
 from tests.support.server import ScriptedServer, ok
-from tests.test_generations import HEALTH, HEALTHY, NO_OPERATION, NO_ROUTE, PATCH, POST, VM_OF_TODAY, auto, nested, sent
+from tests.support.today import HEALTH, HEALTHY, NO_OPERATION, NO_ROUTE, PATCH, POST, VM_OF_TODAY, auto, nested, sent
 
 pytestmark = pytest.mark.anyio
 
