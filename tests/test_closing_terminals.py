@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Final
 
+import aiohttp
 import anyio
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
+from yarl import URL
 
 from arker import ConfigurationError
+from arker._transport.http.sockets import Socket, open_socket
 from tests.test_held_terminals import reached
 
 pytestmark = pytest.mark.anyio
@@ -62,3 +67,39 @@ async def test_what_was_written_before_the_end_arrives() -> None:
                 await terminal.write(bytes([number]) * 10_000)
             closing.set()
     assert bytes(received) == b"".join(bytes([number]) * 10_000 for number in range(20))
+
+
+async def write(socket: Socket) -> None:
+    for _ in range(800):
+        await socket.send(b"x" * 60_000)
+
+
+async def test_a_connection_that_is_lost_while_it_is_closed_is_let_go() -> None:
+    losing = asyncio.Event()
+
+    async def lose(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await losing.wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", lose)
+    reports: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context["message"]))
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        socket = await open_socket(session, URL(server.make_url("/")), {}, proxy=None)
+        writing = asyncio.ensure_future(write(socket))
+        with anyio.move_on_after(0.2):  # most of it has no place on the way
+            await asyncio.shield(writing)
+        assert not writing.done()
+        closing = asyncio.ensure_future(socket.close())
+        await asyncio.sleep(0.1)  # it waits until that is sent
+        losing.set()
+        await closing
+        await asyncio.gather(writing, return_exceptions=True)
+        del socket, writing, closing
+        gc.collect()
+    assert reports == []

@@ -48,7 +48,7 @@ class Framework:
 
     @property
     def module(self) -> str:
-        """The name of the adapter's file and of the suite's."""
+        """The name of the adapter's file, with which those of the suite begin."""
         return self.name.replace("-", "_")
 
 
@@ -126,11 +126,11 @@ def run(framework: Framework) -> Outcome:
     typed = subprocess.run(types, cwd=ROOT, check=False)
     report = place / "report.xml"
     report.unlink(missing_ok=True)
-    suite = f"tests/conformance/suite_{framework.module}.py"
+    suites = sorted(str(path) for path in (ROOT / "tests" / "conformance").glob(f"suite_{framework.module}*.py"))
     # The project's own settings and fixtures are for its own suite: warnings of frameworks are theirs.
     options = ["-q", "-o", "addopts=", "-o", "filterwarnings=default", "--import-mode=importlib", "--strict-markers"]
     began = time.monotonic()
-    command = [python, "-m", "pytest", *options, "--confcutdir=tests/conformance", f"--junitxml={report}", suite]
+    command = [python, "-m", "pytest", *options, "--confcutdir=tests/conformance", f"--junitxml={report}", *suites]
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
     outcome = read(framework, report, version=release, python=version, seconds=time.monotonic() - began)
     problems = [*(["mypy finds mistakes"] if typed.returncode else []), *([f"pytest ends with {code}"] if code else [])]

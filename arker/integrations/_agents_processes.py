@@ -19,7 +19,7 @@ from agents.sandbox.session.pty_types import (
 )
 from attrs import define, field
 
-from arker import ArkerError, AsyncTerminal, AsyncVM, InvalidArgumentError
+from arker import ArkerError, AsyncTerminal, AsyncVM
 from arker._tasks import clock
 
 _KILLED: Final = 137  # as shells tell SIGKILL
@@ -128,24 +128,31 @@ class Processes:
             timeout: Seconds after which it is killed; None for no limit.
             tty: Whether it gets a terminal, by which it can be written to.
         """
+        await self._make_room()
         if tty:
             process = await _in_terminal(vm, command, cwd=cwd, env=env, timeout=timeout)
         else:
             process = await _in_background(vm, command, cwd=cwd, env=env, timeout=timeout)
         number = allocate_pty_process_id(set(self._processes))
         self._processes[number] = process
-        if len(self._processes) > PTY_PROCESSES_MAX:
-            known = [(each, process.used, process.ended) for each, process in self._processes.items()]
-            oldest = process_id_to_prune_from_meta(known)
-            if oldest is not None:
-                await self._processes.pop(oldest).end()
         return number
 
+    async def _make_room(self) -> None:
+        if len(self._processes) >= PTY_PROCESSES_MAX:
+            known = [(number, process.used, process.ended) for number, process in self._processes.items()]
+            oldest = process_id_to_prune_from_meta(known)
+            if oldest is not None:
+                await self.end(oldest)
+
     async def write(self, number: int, text: str) -> None:
-        """Write to a command's terminal."""
+        """Write to a command's terminal.
+
+        Raises:
+            RuntimeError: It has none. The framework's tool knows the error by its words, and tells the model.
+        """
         process = self._get(number)
         if text and process.terminal is None:
-            raise InvalidArgumentError("chars", text, "expected none: the command was started without a terminal")
+            raise RuntimeError("stdin is not available for this process")
         if text and process.terminal is not None and not process.ended:
             await process.terminal.write(text)
 
@@ -169,6 +176,12 @@ class Processes:
             raise PtySessionNotFoundError(session_id=number)
         return self._processes[number]
 
+    async def end(self, number: int) -> None:
+        """Kill one, if it is known."""
+        process = self._processes.pop(number, None)
+        if process is not None:
+            await process.end()
+
     async def end_all(self) -> None:
         """Kill all that go on."""
         processes, self._processes = list(self._processes.values()), {}
@@ -184,7 +197,9 @@ async def _in_background(
     async def read() -> int | None:
         async for chunk in run.output(max_delay=_MAX_DELAY):
             process.put(chunk.data)
-        return run.exit_code
+        if run.exit_code == 0:
+            return 0
+        return (await run.wait()).exit_code  # or its error: the directory is gone, and the command was not run
 
     process.follow(read())
     return process

@@ -20,6 +20,7 @@ from agents.sandbox.errors import (
     WorkspaceArchiveReadError,
     WorkspaceArchiveWriteError,
     WorkspaceReadNotFoundError,
+    WorkspaceRootNotFoundError,
     WorkspaceWriteTypeError,
 )
 from agents.sandbox.session import SandboxSessionState
@@ -44,6 +45,7 @@ from arker import (
     RateLimitedError,
     RemoteFileError,
     UnavailableError,
+    WorkingDirectoryError,
 )
 from arker.errors import InvalidArgumentError
 from arker.integrations._agents_processes import Processes
@@ -116,7 +118,7 @@ class ArkerSandboxSession(BaseSandboxSession):
     async def _exec_internal(self, *command: str | Path, timeout: float | None = None) -> ExecResult:
         arguments = self._arguments(command)
         seconds = None if timeout is None else max(timeout, 0.001)
-        with _running(command):
+        with self._running(command):
             environment = await self.state.manifest.environment.resolve()
             result = await self.vm.run(arguments, cwd=self._root, env=environment, timeout=seconds, on_cancel="kill")
         if result.timed_out:
@@ -124,6 +126,18 @@ class ArkerSandboxSession(BaseSandboxSession):
         if result.exit_code is None:
             raise ExecTransportError(command=command, message=f"the command has no exit code: {result.fail_reason}")
         return ExecResult(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
+
+    @contextmanager
+    def _running(self, command: Sequence[str | Path]) -> Generator[None, None, None]:
+        """Turn errors of running a command into those of the framework."""
+        try:
+            yield
+        except InvalidArgumentError:
+            raise
+        except WorkingDirectoryError as error:
+            raise WorkspaceRootNotFoundError(path=self._workspace_root_path(), cause=error) from error
+        except ArkerError as error:
+            raise ExecTransportError(command=command, cause=error, retryable=_retryable(error)) from error
 
     def supports_pty(self) -> bool:
         """Return True: commands go on between calls, in a terminal if they are to be written to."""
@@ -142,12 +156,17 @@ class ArkerSandboxSession(BaseSandboxSession):
         """Start a command, and return what it prints in the first seconds, see `BaseSandboxSession.pty_exec_start`."""
         arguments = self._arguments(self._prepare_exec_command(*command, shell=shell, user=user))
         milliseconds = clamp_pty_yield_time_ms(int(1000 * (_YIELD if yield_time_s is None else yield_time_s)))
-        with _running(command):
+        with self._running(command):
             environment = await self.state.manifest.environment.resolve()
             number = await self._processes.start(
                 self.vm, arguments, cwd=self._root, env=environment, timeout=timeout, tty=tty
             )
-            return await self._processes.collect(number, milliseconds / 1000, max_output_tokens)
+            try:
+                return await self._processes.collect(number, milliseconds / 1000, max_output_tokens)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self._processes.end(number)  # of which its caller will not know the number
+                raise
 
     async def pty_write_stdin(
         self,
@@ -162,7 +181,7 @@ class ArkerSandboxSession(BaseSandboxSession):
             yield_time_ms=int(1000 * (_YIELD_AFTER_INPUT if yield_time_s is None else yield_time_s)),
             input_empty=not chars,
         )
-        with _running(("write_stdin", str(session_id))):
+        with self._running(("write_stdin", str(session_id))):
             await self._processes.write(session_id, chars)
             return await self._processes.collect(session_id, milliseconds / 1000, max_output_tokens)
 
@@ -207,7 +226,9 @@ class ArkerSandboxSession(BaseSandboxSession):
             raise WorkspaceArchiveWriteError(path=path, cause=error, retryable=_retryable(error)) from error
 
     async def running(self) -> bool:
-        """Return whether the VM is there."""
+        """Return whether the session has been started, and the VM is there."""
+        if not self.state.workspace_root_ready:
+            return False
         try:
             await self.vm.refresh()
         except NotFoundError:
@@ -289,6 +310,14 @@ class ArkerSandboxSession(BaseSandboxSession):
             context={"backend": "arker", "detail": detail},
         )
 
+    async def discard(self) -> None:
+        """Delete the VM after a failure, if it has no workspace yet that could be lost."""
+        if not self.state.workspace_root_ready and not self._workspace_state_preserved_on_start():
+            try:
+                await self.delete()
+            except ArkerError:
+                pass  # the failure before is what the caller is told; `reap` deletes the VM
+
     async def _shutdown_backend(self) -> None:
         if self.state.options.keep:
             self.vm.keep()
@@ -302,17 +331,6 @@ class ArkerSandboxSession(BaseSandboxSession):
                 await self.vm.delete()
             except NotFoundError:
                 pass  # it is what was asked for
-
-
-@contextmanager
-def _running(command: Sequence[str | Path]) -> Generator[None, None, None]:
-    """Turn errors of running a command into those of the framework."""
-    try:
-        yield
-    except InvalidArgumentError:
-        raise
-    except ArkerError as error:
-        raise ExecTransportError(command=command, cause=error, retryable=_retryable(error)) from error
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from harbor.models.task.config import (
 from pydantic import Field
 
 from arker import AsyncVM, models
-from arker.integrations._images import build, read_dockerfile
+from arker.integrations._images import build, read_dockerfile, read_variables
 from arker.integrations._loops import LoopClient, loop_client
 
 _ROOT: Final = {"root", "0", 0}
@@ -106,8 +106,12 @@ class ArkerEnvironment(BaseEnvironment):
             raise SandboxBuildFailedError(
                 f"{self.environment_dir / COMPOSE_FILE_NAME}: a VM has no services of compose"
             )
-        if (self.environment_dir / DOCKERFILE_NAME).exists():
-            self._plan = read_dockerfile(self.environment_dir / DOCKERFILE_NAME)
+        if self._dockerfile.exists():
+            self._plan = read_dockerfile(self._dockerfile)
+
+    @property
+    def _dockerfile(self) -> Path:
+        return self.environment_dir / DOCKERFILE_NAME
 
     async def start(self, force_build: bool) -> None:
         """Fork the VM.
@@ -125,6 +129,8 @@ class ArkerEnvironment(BaseEnvironment):
         )
         self._vm = await self._stack.enter_async_context(vm)
         self._users = set((await vm.run("id -u; id -un", cwd="/", check=True)).stdout_text.split())
+        if self._plan is not None:
+            self._plan = read_dockerfile(self._dockerfile, await read_variables(vm))
         workdir = self._directory(None)
         await self.ensure_dirs(self._mount_targets(writable_only=True))
         if workdir is not None:
@@ -143,7 +149,7 @@ class ArkerEnvironment(BaseEnvironment):
         vm = await shared.prepared(
             (self.environment_id, plan.base_image),
             partial(shared.client.fork, image=plan.base_image),
-            partial(build, plan=plan, context=self.environment_dir),
+            partial(build, dockerfile=self._dockerfile),
         )
         return vm.fork
 

@@ -64,9 +64,10 @@ class _Task:
     users: int = field(default=1)
 
 
-_tasks: dict[ArkerSandboxConfig, _Task] = {}
+_tasks: dict[ArkerSandboxConfig | Path, _Task] = {}
 """What is there for the tasks that are going on. Inspect names the configuration in each call, and nothing else: the
-name of the task is another one at the start and the end of a run."""
+name of the task is another one at the start and the end of a run. A file is known by its path, as it may be edited
+while the task goes on."""
 
 
 @sandboxenv(name="arker")
@@ -92,11 +93,12 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
     @classmethod
     async def task_init(cls, task_name: str, config: SandboxEnvironmentConfigType | None) -> None:
         """Make a client, and prepare the VM that samples are forked from, unless a task with this configuration has."""
-        chosen = _read_config(config)
-        if chosen in _tasks:
-            _tasks[chosen].users += 1
+        key = _key(config)
+        if key in _tasks:
+            _tasks[key].users += 1
             return
-        task = _tasks[chosen] = _Task(chosen, make_client())
+        chosen = _read(key) if isinstance(key, Path) else key
+        task = _tasks[key] = _Task(chosen, make_client())
         try:
             if chosen.setup is not None:
                 task.prepared = await task.client.fork(chosen.source, **chosen._limits)
@@ -108,14 +110,14 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
     @classmethod
     async def task_cleanup(cls, task_name: str, config: SandboxEnvironmentConfigType | None, cleanup: bool) -> None:
         """Delete the prepared VM, and close the client, unless another task has the same configuration."""
-        chosen = _read_config(config)
-        task = _tasks.get(chosen)
+        key = _key(config)
+        task = _tasks.get(key)
         if task is None:
             return
         task.users -= 1
         if task.users:
             return
-        del _tasks[chosen]
+        del _tasks[key]
         with anyio.CancelScope(shield=True):
             try:
                 if task.prepared is not None:
@@ -128,7 +130,7 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
         cls, task_name: str, config: SandboxEnvironmentConfigType | None, metadata: dict[str, str]
     ) -> dict[str, SandboxEnvironment]:
         """Fork a VM for a sample."""
-        task = _tasks[_read_config(config)]
+        task = _tasks[_key(config)]
         source = task.config.source if task.prepared is None else task.prepared
         return {"default": cls(await task.client.fork(source, **task.config._limits))}
 
@@ -226,14 +228,17 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
         return data.decode() if text else data
 
 
-def _read_config(config: SandboxEnvironmentConfigType | None) -> ArkerSandboxConfig:
+def _key(config: SandboxEnvironmentConfigType | None) -> ArkerSandboxConfig | Path:
     if config is None:
         return ArkerSandboxConfig()
     if isinstance(config, ArkerSandboxConfig):
         return config
     if isinstance(config, BaseModel):
         raise TypeError(f"config: expected an ArkerSandboxConfig or a file's path, got {type(config).__name__}")
-    path = Path(config)
+    return Path(config).absolute()
+
+
+def _read(path: Path) -> ArkerSandboxConfig:
     text = path.read_text(encoding="utf-8")
     return ArkerSandboxConfig.model_validate(json.loads(text) if path.suffix == ".json" else yaml.safe_load(text) or {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 from agents.sandbox.manifest import Manifest
 from agents.sandbox.session import SandboxSession, SandboxSessionState
@@ -15,6 +16,19 @@ from arker import AsyncArker, NotFoundError
 from arker.errors import InvalidArgumentError
 from arker.integrations._agents_session import ArkerSandboxClientOptions, ArkerSandboxSession, ArkerSandboxSessionState
 from arker.integrations._loops import loop_client
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class _Session(SandboxSession):
+    async def __aenter__(self) -> Self:
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            if isinstance(self._inner, ArkerSandboxSession):
+                await self._inner.discard()  # as `__aexit__` is not called
+            raise
 
 
 class ArkerSandboxClient(BaseSandboxClient[ArkerSandboxClientOptions | None]):
@@ -88,7 +102,7 @@ class ArkerSandboxClient(BaseSandboxClient[ArkerSandboxClientOptions | None]):
         return self._wrap(session)
 
     def _wrap(self, session: ArkerSandboxSession) -> SandboxSession:
-        return self._wrap_session(session, instrumentation=self._instrumentation)
+        return _Session(session, instrumentation=self._instrumentation, dependencies=self._resolve_dependencies())
 
     async def delete(self, session: SandboxSession) -> SandboxSession:
         """Delete the VM of a session, also one that was to be kept."""

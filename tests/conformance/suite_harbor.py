@@ -193,6 +193,27 @@ async def test_commands(environment: ArkerEnvironment) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_dockerfile_names_what_the_base_image_sets(emulator: Emulator, tmp_path: Path) -> None:
+    lines = [
+        "FROM ubuntu:24.04",
+        'ENV PATH="/opt/tools/bin:$PATH" CACHE=${HOME}/cache LANG=C.UTF-8',
+        "RUN mkdir -p /opt/tools/bin && echo 'echo tool' > /opt/tools/bin/tool && chmod +x /opt/tools/bin/tool",
+        "RUN tool > /srv/told",
+        "WORKDIR $CACHE",
+    ]
+    place = write({"environment/Dockerfile": "\n".join(lines) + "\n"}, tmp_path / "task")
+    async with AsyncArker() as client, await client.fork("ubuntu") as vm:
+        path, home = (await vm.run("echo $PATH; cd; pwd", check=True)).stdout_text.split()
+    for source in (None, "ubuntu"):
+        environment = make(place, **({} if source is None else {"source": source}))
+        await environment.start(force_build=False)
+        result = await environment.exec("echo $PATH; pwd; cat /srv/told 2>/dev/null", env={"PWD": "/"})
+        told = "" if source is not None else "tool\n"
+        assert result.stdout == f"/opt/tools/bin:{path}\n{home}/cache\n{told}"
+        await environment.stop(delete=True)
+
+
+@pytest.mark.anyio
 async def test_output_comes_as_it_is_written(environment: ArkerEnvironment) -> None:
     came: list[tuple[str, str]] = []
 

@@ -91,6 +91,30 @@ def test_an_evaluation_runs_and_leaves_no_vm(by_file: bool, monkeypatch: pytest.
         assert count_vms() == 0
 
 
+def test_a_file_may_be_edited_meanwhile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "arker.yaml"
+    file.write_text("setup: echo before > /tmp/prepared\n")
+
+    @solver
+    def edits() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            file.write_text("setup: echo after > /tmp/prepared\n")
+            state.output.completion = await sandbox().read_file("/tmp/prepared")
+            return state
+
+        return solve
+
+    with Emulator() as emulator:
+        set_environment(monkeypatch, emulator, tmp_path)
+        samples = [Sample(input=str(number)) for number in range(3)]
+        for word in ("before", "after"):
+            task = Task(dataset=samples, solver=edits(), sandbox=("arker", str(file)))
+            (log,) = eval(task, model="mockllm/model", log_dir=str(tmp_path / "logs"), display="none", max_samples=1)
+            assert log.status == "success", log.error
+            assert [sample.output.completion for sample in log.samples or ()] == [f"{word}\n"] * 3
+            assert count_vms() == 0
+
+
 def test_the_page_s_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Emulator() as emulator:
         set_environment(monkeypatch, emulator, tmp_path)

@@ -121,6 +121,8 @@ class Socket:
             if connection is not None and not await _all_sent(connection):
                 with sockets.fromfd(connection.fileno(), connection.family, connection.type) as same:
                     same.shutdown(sockets.SHUT_RDWR)
+        # By itself: a connection that was lost just before has no descriptor any more, and is an error above.
+        with contextlib.suppress(*EXCHANGE_ERRORS):
             await self._socket.close()
 
 
