@@ -140,6 +140,8 @@ class AsyncRun:
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
+            WorkingDirectoryError: The command was not run, since its ``cwd`` cannot be entered.
+            CommandNotRunError: The command was not run for another reason.
             DeadlineExceededError: The run continues, and `wait` can be called again.
             NotFoundError: There is no such run in this VM.
             VMGoneError: The VM no longer exists.
@@ -190,6 +192,8 @@ class AsyncRun:
             deadline: Seconds for the whole iteration, from the request for the first chunk; None for no limit.
 
         Raises:
+            WorkingDirectoryError: The command was not run, since its ``cwd`` cannot be entered.
+            CommandNotRunError: The command was not run for another reason.
             OutputChangedError: The output no longer begins with what was returned before.
             DeadlineExceededError: The run continues.
             NotFoundError: There is no such run in this VM.

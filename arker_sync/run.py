@@ -114,6 +114,8 @@ class RunHandle(Facade):
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
+            WorkingDirectoryError: The command was not run, since its ``cwd`` cannot be entered.
+            CommandNotRunError: The command was not run for another reason.
             DeadlineExceededError: The run continues, and `wait` can be called again.
             NotFoundError: There is no such run in this VM.
             VMGoneError: The VM no longer exists.
@@ -152,6 +154,8 @@ class RunHandle(Facade):
             deadline: Seconds for the whole iteration, from the request for the first chunk; None for no limit.
 
         Raises:
+            WorkingDirectoryError: The command was not run, since its ``cwd`` cannot be entered.
+            CommandNotRunError: The command was not run for another reason.
             OutputChangedError: The output no longer begins with what was returned before.
             DeadlineExceededError: The run continues.
             NotFoundError: There is no such run in this VM.

@@ -13,17 +13,14 @@ from arker import (
     DeadlineExceededError,
     NotFoundError,
 )
-from tests.support.clients import COMPUTE, CONTROL
+from tests.support.clients import CONTROL
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, closed_port, dropped, error, ok
-from tests.support.today import HEALTHY, NO_OPERATION, NO_ROUTE, VM_OF_TODAY, auto, nested, sent
+from tests.support.today import HEALTH, HEALTHY, NO_OPERATION, NO_ROUTE, PATCH, POST, VM_OF_TODAY, auto, nested, sent
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
-
-PATCH, POST = f"PATCH {COMPUTE}/v1/vms/v", f"POST {COMPUTE}/v1/vms/v/resize"
-HEALTH = f"GET {COMPUTE}/v1/health"
 
 
 # --- how it is learnt ------------------------------------------------------------------------------------------------

@@ -19,12 +19,21 @@ from arker import (
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed, full
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
-from tests.support.today import HEALTHY, NO_OPERATION, NO_ROUTE, OLD_VM, VM_OF_TODAY, auto, nested, sent
+from tests.support.today import (
+    HEALTH,
+    HEALTHY,
+    NO_OPERATION,
+    NO_ROUTE,
+    OLD_VM,
+    PATCH,
+    POST,
+    VM_OF_TODAY,
+    auto,
+    nested,
+    sent,
+)
 
 pytestmark = pytest.mark.anyio
-
-PATCH, POST = f"PATCH {COMPUTE}/v1/vms/v", f"POST {COMPUTE}/v1/vms/v/resize"
-HEALTH = f"GET {COMPUTE}/v1/health"
 
 
 @pytest.mark.parametrize(("generation", "expected"), [("1", [PATCH]), ("0.5", [POST])])

@@ -14,7 +14,7 @@ import attrs
 from arker._commands.held import HeldRun
 from arker._commands.options import Options
 from arker._commands.overlap import overlaps_of
-from arker._commands.shell import REFUSED, Subshell, mark_of, read_and_removed, refusal
+from arker._commands.shell import REFUSED, Subshell, mark_of, read_and_removed, refusal, without_refusal
 from arker._commands.staging import StagedFile
 from arker._commands.stdin import StandardInput
 from arker._commands.turns import Turn
@@ -176,7 +176,7 @@ class Command:
     async def _finish(self, request: RunRequest, key: str) -> CompletedRunResult:
         if not self._options.follows and not self._files:
             return await RunWatch(self._place, request).send(key, None, self.progress)
-        self._held = held = HeldRun(self._place, attrs.evolve(request, background=True), key, self.progress)
+        self._held = held = HeldRun(self._place, attrs.evolve(request, background=True), key, self.progress, self.shown)
         if self._options.kill and self._over is None:
             # Closing the client kills it, also while the caller only waits until it asks again.
             self._over = over = running_loop().create_future()
@@ -257,6 +257,10 @@ class Command:
             file.forget()
 
     # --- what became of it ----------------------------------------------------------------------------------------
+
+    def shown(self, stderr: bytes) -> bytes:
+        """Return standard error as the caller sees it, while the command goes on."""
+        return without_refusal(self._subshell.mark, stderr) if self._options.wraps else stderr
 
     def refuse(self, result: CompletedRunResult) -> None:
         """Raise the error that says why the command was not run, if it was not."""

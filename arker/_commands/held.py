@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from arker._basics.guidance import CLOSED
@@ -43,7 +44,14 @@ class HeldRun:
         ended: Whether it is known to have ended.
     """
 
-    def __init__(self, place: Place, request: RunRequest, key: str, progress: Progress) -> None:
+    def __init__(
+        self,
+        place: Place,
+        request: RunRequest,
+        key: str,
+        progress: Progress,
+        shown: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         """Prepare a run.
 
         Args:
@@ -51,8 +59,10 @@ class HeldRun:
             request: The run, in the background.
             key: Its idempotency key.
             progress: The state of the caller's operation.
+            shown: Makes of standard error what its taker sees.
         """
         self._place = place
+        self._shown = shown
         self._request = request
         self._key = key
         self._progress = progress
@@ -98,9 +108,10 @@ class HeldRun:
         if isinstance(posted, CompletedRunResult):
             self.ended = True
             await _take(options.stdout, posted.stdout)
-            await _take(options.stderr, posted.stderr)
+            await _take(options.stderr, posted.stderr if self._shown is None else self._shown(posted.stderr))
             return posted
         follower = RunFollower(self._place, posted.run_id, state=posted.state, tunnels=posted.tunnels)
+        follower.shown = self._shown
         try:
             if options.stdout is None and options.stderr is None:
                 run = await self._wait(follower, began)
@@ -140,9 +151,9 @@ class HeldRun:
 
     async def _watch(self, follower: RunFollower, began: float, options: Options) -> Run:
         async def read() -> tuple[Run, bool]:
-            run, ended = await follower.read_for_output()
-            self._last, self.ended = run, ended
-            return run, ended
+            run = self._last = await follower.read()
+            self.ended = has_ended(run)
+            return follower.as_shown(run), self.ended
 
         sinks = {"stdout": options.stdout, "stderr": options.stderr}
         output = RunOutput(follower.ask_whether_ended, read, Planner(began), follower.progress("vm.run"), None)

@@ -79,6 +79,7 @@ async def start(
     with deadline_scope(deadline, command.progress):
         follower = commands.following(place, request, await command.begun())
     follower.refuse, follower.when_ended, follower.stdin = command.refuse, command.done, command.stdin
+    follower.shown = command.shown
     return follower
 
 

@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -167,6 +168,15 @@ def refusal(mark: str, stderr: bytes) -> str | None:
     return None
 
 
+def without_refusal(mark: str, stderr: bytes) -> bytes:
+    """Return standard error up to the line that says why the command was not run, which is for the client only."""
+    start = f"{mark} ".encode()
+    if start not in stderr:
+        return stderr
+    kept = itertools.takewhile(lambda line: not line.startswith(start), stderr.splitlines(keepends=True))
+    return b"".join(kept)
+
+
 def _lines(stderr: bytes) -> Iterable[bytes]:
     return stderr[-64 * 1024 :].split(b"\n")
 
@@ -187,4 +197,5 @@ __all__ = [
     "printf_format",
     "read_and_removed",
     "refusal",
+    "without_refusal",
 ]

@@ -53,6 +53,7 @@ class RunFollower:
         timeout: The seconds after which the server kills it; None without a limit, and if this client does not know.
         first_of_session: The oldest run of its session that had not ended at the last request.
         refuse: Raises the error for a result that says why the command was not run; None if no result does.
+        shown: Makes of standard error what a caller sees of it as it comes; None where that is the same.
         when_ended: Called when the run is first known to have ended.
         stdin: Its input, if that comes later and this client started it.
     """
@@ -74,6 +75,7 @@ class RunFollower:
         self.data: RunSummary | None = None
         self.first_of_session = run_id
         self.refuse: Callable[[CompletedRunResult], None] | None = None
+        self.shown: Callable[[bytes], bytes] | None = None
         self.when_ended: Callable[[], object] | None = None
         self.stdin: Feed | None = None
         self._captured = (b"", b"")
@@ -178,9 +180,17 @@ class RunFollower:
         return problem.with_context(**facts)
 
     async def read_for_output(self) -> tuple[Run, bool]:
-        """Read the run, and return it with whether it has ended."""
+        """Read the run, and return it with whether it has ended; raises the error of a command that was not run."""
         run = await self.read()
-        return run, has_ended(run)
+        ended = has_ended(run)
+        if ended and self.refuse is not None:
+            self.result_of(run, "run.output", check=False)
+        return self.as_shown(run), ended
+
+    def as_shown(self, run: Run) -> Run:
+        """Return the run with what a caller sees of its standard error."""
+        stderr = run.stderr if self.shown is None else self.shown(run.stderr)
+        return run if len(stderr) == len(run.stderr) else attrs.evolve(run, stderr=stderr)
 
     def _note(self, run: RunSummary) -> None:
         self.state = run.state

@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -80,6 +81,24 @@ async def test_a_directory_that_cannot_be_entered(vm: AsyncVM, cwd: str, number:
     with pytest.raises(WorkingDirectoryError):
         await run.wait()
     assert (await vm.run("ls ran")).exit_code != 0
+
+
+async def test_the_client_s_own_word_of_it_is_not_seen(vm: AsyncVM) -> None:
+    shown: list[object] = []
+    with pytest.raises(WorkingDirectoryError):
+        await vm.run("true", cwd="/nowhere", on_stdout=shown.append, on_stderr=shown.append)
+    run = await vm.start("true", cwd="/nowhere")
+
+    async def follow(items: AsyncIterator[object]) -> None:
+        async for each in items:
+            shown.append(each)
+
+    for items in (run.output(), run.lines()):
+        with pytest.raises(WorkingDirectoryError):
+            await follow(items)
+    assert not any(shown), shown
+    await vm.run("echo out; echo err >&2; exit 125", cwd="/", on_stdout=shown.append, on_stderr=shown.append)
+    assert "".join(str(text) for text in shown) in ("out\nerr\n", "err\nout\n")
 
 
 async def test_a_status_of_the_commands_own_is_no_refusal(vm: AsyncVM) -> None:

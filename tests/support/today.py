@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from arker import AsyncArker
-from tests.support.clients import make_client
+from tests.support.clients import COMPUTE, make_client
 from tests.support.server import Reply, ScriptedServer, error, ok
 
 HEALTHY = ok({"status": "ok", "timestamp": "2026-11-02T03:04:05Z"})
+PATCH, POST = f"PATCH {COMPUTE}/v1/vms/v", f"POST {COMPUTE}/v1/vms/v/resize"
+HEALTH = f"GET {COMPUTE}/v1/health"
 NO_ROUTE = error("not_found", "no such route", status=404)
 VM_OF_TODAY: dict[str, Any] = {
     "vm_id": "v",
@@ -51,4 +53,16 @@ def auto(server: ScriptedServer, **options: Any) -> AsyncArker:
     return make_client(server, generation="auto", **options)
 
 
-__all__ = ["HEALTHY", "NO_OPERATION", "NO_ROUTE", "OLD_VM", "VM_OF_TODAY", "auto", "nested", "sent"]
+__all__ = [
+    "HEALTH",
+    "HEALTHY",
+    "NO_OPERATION",
+    "NO_ROUTE",
+    "OLD_VM",
+    "PATCH",
+    "POST",
+    "VM_OF_TODAY",
+    "auto",
+    "nested",
+    "sent",
+]
