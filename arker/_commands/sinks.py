@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
 import re
@@ -112,7 +113,7 @@ def _write(file: Any, piece: Any) -> Awaitable[object] | None:
         written: object = file.write(left)
         if inspect.isawaitable(written):
             return _write_on(file, left, cast("Awaitable[object]", written))
-        left = _left(left, written)
+        left = _left(file, left, written)
     flush: object = getattr(file, "flush", None)
     # It is to be seen as it comes.
     flushed: object = flush() if callable(flush) else None
@@ -120,13 +121,15 @@ def _write(file: Any, piece: Any) -> Awaitable[object] | None:
 
 
 async def _write_on(file: Any, left: Any, begun: Awaitable[object]) -> None:
-    more = _write(file, _left(left, await begun))
+    more = _write(file, _left(file, left, await begun))
     if more is not None:
         await more
 
 
-def _left(piece: Any, written: object) -> Any:
+def _left(file: Any, piece: Any, written: object) -> Any:
     """Return what is left of a piece: a raw file may take a part only."""
+    if written is None and isinstance(file, io.RawIOBase):
+        raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
     if isinstance(piece, bytes) and isinstance(written, int) and 0 < written < len(piece):
         return piece[written:]
     return piece[:0]

@@ -275,3 +275,16 @@ async def test_nor_is_text_lost(vm: AsyncVM) -> None:
     assert proxied.data == ["a\n"]
     with pytest.raises(InvalidArgumentError, match="annotate"):
         await vm.run("true", on_stdout=Unsaid())
+
+
+async def test_nor_what_a_file_has_no_room_for(vm: AsyncVM) -> None:
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        with io.FileIO(writing, "wb") as full:
+            while full.write(bytes(65536)) is not None:
+                pass
+            with pytest.raises(BlockingIOError, match="does not wait"):
+                await vm.run("echo lost", on_stdout=full)
+    finally:
+        os.close(reading)
