@@ -56,7 +56,7 @@ class WritableText(Protocol):
     """A file object for text that can be written to."""
 
     def write(self, data: str, /) -> object:
-        """Write text."""
+        """Write text. A coroutine function is awaited."""
         ...
 
 

@@ -324,6 +324,33 @@ async def test_also_when_the_caller_does_not_wait_until_the_old_address_refuses(
     assert moves == ["127.0.0.1"]
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_call_that_is_given_up_takes_no_address_from_those_that_wait_for_it(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    server.answer(ok({"vm_id": "v"}))
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo("127.0.0.1", server.port, type=socket.SOCK_STREAM)
+    told: list[asyncio.Future[list[Any]]] = []
+
+    async def found(*args: Any, **options: Any) -> list[Any]:
+        told.append(loop.create_future())
+        return await told[-1] if len(told) == 1 else addresses
+
+    monkeypatch.setattr(loop, "getaddrinfo", found)
+    async with of_moving_server(server) as client:
+        calls = [asyncio.ensure_future(client.get_vm("v")) for _ in range(3)]
+        for _ in range(100):  # until all wait for the address
+            await asyncio.sleep(0)
+        told[0].set_result(addresses)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        calls[2].cancel()
+        assert [vm.id for vm in await asyncio.gather(*calls[:2])] == ["v", "v"]
+        with pytest.raises(asyncio.CancelledError):
+            await calls[2]
+
+
 async def test_a_connection_notices_that_its_peer_has_vanished(server: ScriptedServer) -> None:
     made: list[socket.socket] = []
     from arker._transport.http import sessions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
 import re
@@ -54,8 +55,6 @@ def sink_of(argument: str, value: Any) -> Sink | None:
         return Sink(value.put, text=value.text)  # each run has a decoder of its own
     write: object = None if isinstance(value, type) else getattr(value, "write", None)
     if callable(write):
-        if inspect.iscoroutinefunction(write):
-            raise InvalidArgumentError(argument, value, f"{_EXPECTED}; this one's write returns before it has written")
         return Sink(partial(_write, value), text=_is_text(argument, value))
     if not callable(value) or isinstance(value, type):
         raise InvalidArgumentError(argument, value, _EXPECTED)
@@ -84,10 +83,15 @@ def _is_text(argument: str, file: Any) -> bool:
     declared = _declared(file.write)
     if "str" in declared or not declared.isdisjoint(_BYTES):
         return "str" in declared
+    if isinstance(mode, str) and inspect.iscoroutinefunction(file.write):
+        return True
     try:
-        file.write("")
+        found: object = file.write("")
     except (TypeError, AttributeError):  # it adds text to bytes, or decodes it
         return False
+    if inspect.iscoroutine(found):
+        found.close()  # only the awaiting would tell
+        raise InvalidArgumentError(argument, file, f"{_EXPECTED}; annotate what this one's write takes: str or bytes")
     return True
 
 
@@ -102,18 +106,33 @@ def _declared(write: Callable[..., object]) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
-def _write(file: Any, piece: Any) -> None:
+def _write(file: Any, piece: Any) -> Awaitable[object] | None:
+    """Write a piece. Stop at what is to be awaited, and return that."""
     left = piece
     while left:
         written: object = file.write(left)
-        # A raw file may take a part only.
-        if isinstance(left, bytes) and isinstance(written, int) and 0 < written < len(left):
-            left = left[written:]
-            continue
-        break
+        if inspect.isawaitable(written):
+            return _write_on(file, left, cast("Awaitable[object]", written))
+        left = _left(file, left, written)
     flush: object = getattr(file, "flush", None)
-    if callable(flush):
-        flush()  # it is to be seen as it comes
+    # It is to be seen as it comes.
+    flushed: object = flush() if callable(flush) else None
+    return cast("Awaitable[object]", flushed) if inspect.isawaitable(flushed) else None
+
+
+async def _write_on(file: Any, left: Any, begun: Awaitable[object]) -> None:
+    more = _write(file, _left(file, left, await begun))
+    if more is not None:
+        await more
+
+
+def _left(file: Any, piece: Any, written: object) -> Any:
+    """Return what is left of a piece: a raw file may take a part only."""
+    if written is None and isinstance(file, io.RawIOBase):
+        raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
+    if isinstance(piece, bytes) and isinstance(written, int) and 0 < written < len(piece):
+        return piece[written:]
+    return piece[:0]
 
 
 __all__ = ["Sink", "sink_of"]

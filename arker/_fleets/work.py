@@ -289,6 +289,8 @@ class ItemMap(Generic[Item, Value]):
                 logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
             else:
                 self._staggered = None
+        if self._begun:
+            self._news.set()  # for who waits for an outcome, also of a function that does not end
 
     def abandon(self) -> None:
         """Cancel the running work."""

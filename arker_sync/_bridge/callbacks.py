@@ -115,9 +115,18 @@ def relay_output(argument: str, value: Any) -> Any:
     sink = sink_of(argument, value)
     if sink is None:
         return None
-    if inspect.iscoroutinefunction(value):
-        raise InvalidArgumentError(argument, value, "expected an ordinary function, or a file that is open for writing")
-    return Sink(partial(_hand_over, sink.put), text=sink.text)
+    expected = "expected an ordinary function, or a file that is open for writing"
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "write", None)):
+        raise InvalidArgumentError(argument, value, expected)
+
+    def put(piece: Any) -> None:
+        done = sink.put(piece)
+        if inspect.isawaitable(done):
+            if inspect.iscoroutine(done):
+                done.close()
+            raise InvalidArgumentError(argument, value, f"{expected}; nothing awaits what this one returns")
+
+    return Sink(partial(_hand_over, put), text=sink.text)
 
 
 async def _hand_over(put: Callable[[Any], object], piece: Any) -> None:

@@ -67,6 +67,8 @@ def test_what_is_refused(vm: VM) -> None:
         with pytest.raises(InvalidArgumentError) as caught:
             untyped.run("true", on_stdout=value)
         assert caught.value.argument == "on_stdout"
+    with pytest.raises(InvalidArgumentError, match="nothing awaits"):
+        vm.run("echo x", on_stdout=lambda piece: asynchronous(piece))
 
 
 def test_input_that_comes_later(vm: VM) -> None:

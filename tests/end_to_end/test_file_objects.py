@@ -220,3 +220,71 @@ async def test_a_file_that_does_not_wait_is_not_at_its_end(vm: AsyncVM) -> None:
     finally:
         os.close(writer)
     assert not await vm.files.exists("f")
+
+
+# --- takers of a command's output ------------------------------------------------------------------------------------
+
+
+class Proxied:
+    """A class whose write is no coroutine function, but returns what one does."""
+
+    def __init__(self) -> None:
+        self.data: list[Any] = []
+
+    async def _write(self, data: Any) -> int:
+        await asyncio.sleep(0)
+        self.data.append(data[:2])
+        return len(data[:2])
+
+
+class ProxiedBytes(Proxied):
+    def write(self, data: bytes) -> Awaitable[int]:
+        return self._write(data)
+
+
+class ProxiedText(Proxied):
+    def write(self, data: str) -> Awaitable[int]:
+        return self._write(data)
+
+
+class Unsaid(Proxied):
+    def write(self, data: Any) -> Awaitable[int]:
+        return self._write(data)
+
+
+async def test_what_takes_output_may_be_awaited(vm: AsyncVM, tmp_path: Path) -> None:
+    async with (
+        await anyio.open_file(tmp_path / "a", "wb") as binary,
+        await anyio.open_file(tmp_path / "b", "w") as text,
+    ):
+        await vm.run("echo out; echo err >&2", on_stdout=binary, on_stderr=text)
+        assert ((tmp_path / "a").read_bytes(), (tmp_path / "b").read_text()) == (b"out\n", "err\n")
+    uploaded = UploadFile(io.BytesIO())
+    async with vm.files.open("log", "w") as log:
+        await vm.run("echo out; echo err >&2", on_stdout=uploaded, on_stderr=log)
+    await uploaded.seek(0)
+    assert (await uploaded.read(), await vm.files.read_text("log")) == (b"out\n", "err\n")
+    proxied = ProxiedBytes()
+    await vm.run("echo out", on_stdout=proxied)
+    assert proxied.data == [b"ou", b"t\n"]
+
+
+async def test_nor_is_text_lost(vm: AsyncVM) -> None:
+    proxied = ProxiedText()
+    await vm.run("echo a", on_stdout=proxied)
+    assert proxied.data == ["a\n"]
+    with pytest.raises(InvalidArgumentError, match="annotate"):
+        await vm.run("true", on_stdout=Unsaid())
+
+
+async def test_nor_what_a_file_has_no_room_for(vm: AsyncVM) -> None:
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        with io.FileIO(writing, "wb") as full:
+            while full.write(bytes(65536)) is not None:
+                pass
+            with pytest.raises(BlockingIOError, match="does not wait"):
+                await vm.run("echo lost", on_stdout=full)
+    finally:
+        os.close(reading)

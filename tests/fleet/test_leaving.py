@@ -185,9 +185,11 @@ async def test_a_function_that_does_not_end(
     await begun.wait()
     await outcomes.aclose()
     assert "1 functions of a fleet do not end although they were cancelled" in caplog.text
-    release.set()
-    with pytest.raises(StopAsyncIteration):
-        await waiting
+    try:
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(waiting, 30)
+    finally:
+        release.set()
 
 
 async def test_vms_in_which_something_was_cut_off_are_replaced(fleet: AsyncFleet, cloud: Cloud) -> None:

@@ -113,6 +113,8 @@ async def outputs(vm: AsyncVM, session: AsyncSession) -> None:
         await vm.run("make", on_stdout=plain, on_stderr=sys.stderr.buffer)
     await session.run("make", on_stdout=io.StringIO(), on_stderr=io.BytesIO())
     await session.run("make", on_stdout=Tee(), on_stderr=Own())
+    async with await anyio.open_file("log", "w") as awaited:
+        await vm.run("make", on_stdout=awaited)
     await vm.run("make", on_stdout=codecs.getwriter("utf-8")(sys.stdout.buffer), on_stderr=print)
     await vm.run("make", on_stdout=tempfile.NamedTemporaryFile("w"), on_stderr=tempfile.SpooledTemporaryFile())
 

@@ -114,10 +114,15 @@ class _Connector(aiohttp.TCPConnector):
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
         give_up = clock.now() + _NO_PLACE_SECONDS
+        robbed = False
         while True:
             try:
                 connection = await super().connect(req, traces, timeout)
             except BaseException as error:
+                if isinstance(error, KeyError) and not robbed:
+                    # Another request has just cleared the addresses, of which this one had waited for one.
+                    robbed = True
+                    continue
                 lacking = none_left()
                 if not lacking:
                     # Also where the caller's patience has ended first. The server may have moved, so the next attempt
