@@ -21,10 +21,10 @@ else:
     # The client's lists load this file, before anything is sent.
     asyncio, anyio = later("asyncio"), later("anyio")
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class AsyncItems(AsyncIterator[T], Generic[T]):
+class AsyncItems(AsyncIterator[T_co], Generic[T_co]):
     """An iterator that can be closed: over a fleet's outcomes, a run's output, a list's items, a directory's entries.
 
         async with fleet.map(evaluate, programs) as outcomes:
@@ -47,7 +47,7 @@ class AsyncItems(AsyncIterator[T], Generic[T]):
         return self
 
     @abstractmethod
-    async def __anext__(self) -> T: ...
+    async def __anext__(self) -> T_co: ...
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -68,7 +68,7 @@ class AsyncItems(AsyncIterator[T], Generic[T]):
         await self.aclose()
 
 
-class SteppedItems(AsyncItems[T]):
+class SteppedItems(AsyncItems[T_co]):
     """Items of which each step fetches some, for one caller at a time.
 
     It is not a generator, so that an abandoned one leaves nothing behind, and one that has raised can be asked for the
@@ -81,7 +81,7 @@ class SteppedItems(AsyncItems[T]):
         self._scope: anyio.CancelScope | None = None
         self._idle: asyncio.Event | None = None
 
-    async def __anext__(self) -> T:
+    async def __anext__(self) -> T_co:
         if self._busy:
             # Two concurrent steps would return the same items twice.
             raise RuntimeError("the next item is being asked for by another caller")
@@ -105,9 +105,9 @@ class SteppedItems(AsyncItems[T]):
     async def _step(self) -> None:
         """Find some items, or note that there are no more."""
 
-    def _take(self) -> T:
+    def _take(self) -> T_co:
         """Return the first of the items that were found."""
-        item: T = self._found.popleft()
+        item: T_co = self._found.popleft()
         return item
 
     async def aclose(self) -> None:

@@ -8,11 +8,11 @@ from typing import Any, Generic
 
 import arker
 from arker._basics.typing import Self
-from arker.items import T
+from arker.items import T_co
 from arker_sync._bridge.iterating import BlockingIterator
 
 
-class Items(BlockingIterator[T], Generic[T]):
+class Items(BlockingIterator[T_co], Generic[T_co]):
     """An iterator that can be closed: over a fleet's outcomes, a run's output, a list's items, a directory's entries.
 
         with fleet.map(evaluate, programs) as outcomes:
@@ -29,7 +29,7 @@ class Items(BlockingIterator[T], Generic[T]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> T:
+    def __next__(self) -> T_co:
         return self._next()
 
     def close(self) -> None:

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 else:
     leases = later("arker_sync._bridge.lease")  # which this file need not load
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class BlockingIterator(Facade, Iterator[T], Generic[T]):
+class BlockingIterator(Facade, Iterator[T_co], Generic[T_co]):
     """An iterator over an async one. If it is not exhausted, it is closed by `_close`, or when it is garbage."""
 
     def __init__(
         self,
         asynchronous: AsyncIterator[Any],
         lease: leases.Lease | None = None,
-        wrap: Callable[[Any], T] | None = None,
+        wrap: Callable[[Any], T_co] | None = None,
         seat: Seat | None = None,
     ) -> None:
         """Make an iterator.
@@ -54,7 +54,7 @@ class BlockingIterator(Facade, Iterator[T], Generic[T]):
 
     __repr__ = object.__repr__  # the async one is of a private class
 
-    def _next(self) -> T:
+    def _next(self) -> T_co:
         thread = threading.get_ident()
         if self._stepper == thread:
             raise ConfigurationError(
@@ -78,7 +78,7 @@ class BlockingIterator(Facade, Iterator[T], Generic[T]):
             if not found:
                 self._over = True
                 raise StopIteration
-            item: T = found[0]
+            item: T_co = found[0]
             return item if self._wrap is None else self._wrap(item)
 
     def _close(self) -> None:

@@ -236,6 +236,8 @@ async def fleets(ar: AsyncArker, vm: AsyncVM, lines: AsyncIterator[str]) -> None
         assert_type([each.unwrap() async for each in fleet.map(count, lines)], list[int])
         async with fleet.map(count, lines) as outcomes:
             assert_type(outcomes, AsyncItems[FleetOutcome[AsyncVM, str, int]])
+            anything: AsyncItems[object] = outcomes
+            await anything.aclose()
             assert_type((await anext(outcomes)).unwrap(), int)
         async with aclosing(fleet.map(count, lines)) as outcomes, aclosing(ar.iter_vms()) as found:
             assert_type(outcomes, AsyncItems[FleetOutcome[AsyncVM, str, int]])

@@ -30,7 +30,7 @@ RUNTIME: Final = {
 }
 """The imports of generated code, whatever its source imports."""
 
-BASES: Final = {"AsyncArker": "Life", "AsyncTerminal": "FileLike", "AsyncItems": "BlockingIterator[T]"}
+BASES: Final = {"AsyncArker": "Life", "AsyncTerminal": "FileLike", "AsyncItems": "BlockingIterator[T_co]"}
 """What twins of these classes stand on, which is written by hand; others stand on ``Facade``."""
 
 
