@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -57,6 +58,7 @@ class Command:
     Attributes:
         progress: The state of the caller's operation.
         stdin: Its input, if that comes later.
+        shown: Makes of standard error what a caller sees of it; None where that is the same.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Command:
         self._token = sha256(b"staged" + key.encode()).hexdigest()[:26] if given else new_ulid()
         self._files: list[StagedFile] = []
         self._subshell = Subshell(mark_of(key), self._options.env, self._options.cwd)
+        # No method: what it holds must not lead back to this object.
+        self.shown = partial(without_refusal, self._subshell.mark) if self._options.wraps else None
         self._ended = False
         self._held: HeldRun | None = None
         self._over: asyncio.Future[None] | None = None
@@ -257,10 +261,6 @@ class Command:
             file.forget()
 
     # --- what became of it ----------------------------------------------------------------------------------------
-
-    def shown(self, stderr: bytes) -> bytes:
-        """Return standard error as the caller sees it, while the command goes on."""
-        return without_refusal(self._subshell.mark, stderr) if self._options.wraps else stderr
 
     def refuse(self, result: CompletedRunResult) -> None:
         """Raise the error that says why the command was not run, if it was not."""
