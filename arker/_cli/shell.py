@@ -201,7 +201,8 @@ def _size() -> tuple[int, int]:
         columns = lines = 0
     # One that was made by a program, or leads to a console, may not have been told its size: it says 0.
     usual = shutil.get_terminal_size()
-    return min(max(columns or usual.columns, 1), 1000), min(max(lines or usual.lines, 1), 1000)
+    columns, lines = columns or usual.columns or 80, lines or usual.lines or 24  # before Python 3.11 that may be 0, too
+    return min(max(columns, 1), 1000), min(max(lines, 1), 1000)
 
 
 @contextmanager
