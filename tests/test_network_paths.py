@@ -311,7 +311,7 @@ async def test_also_when_the_caller_does_not_wait_until_the_old_address_refuses(
 ) -> None:
     server.answer(ok({"vm_id": "v"}))
     with contextlib.ExitStack() as stack:
-        # The system answers nobody who wants to connect to a full queue.
+        # The queue is full, so the system does not answer further connections.
         silent = stack.enter_context(socket.create_server(("127.0.0.2", server.port), backlog=0))
         for _ in range(3):
             waiting = stack.enter_context(socket.socket())

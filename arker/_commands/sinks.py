@@ -107,7 +107,7 @@ def _declared(write: Callable[..., object]) -> set[str]:
 
 
 def _write(file: Any, piece: Any) -> Awaitable[object] | None:
-    """Write a piece. Stop at what is to be awaited, and return that."""
+    """Write a piece. Return an awaitable that does the rest if the file's write has to be awaited, else None."""
     left = piece
     while left:
         written: object = file.write(left)

@@ -174,7 +174,7 @@ class ObjectTarget:
             self._tell(self._done)
 
     def _write(self, pieces: deque[bytes]) -> Awaitable[object] | None:
-        """Write pieces. Stop at one whose writing is to be awaited, and return that."""
+        """Write pieces, up to one whose write has to be awaited: return that, or None when all are written."""
         with self._named_errors():
             while pieces:
                 # Not a memoryview, since classes of callers are written for bytes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from arker.models import DeleteVmResponse, ForkRequest, Vm
 
 logger = logging.getLogger("arker")
+
+_CLOCKS_APART: Final = 60.0
+"""Seconds by which a server's clock may be ahead of one that is right, too."""
 
 
 class Forking:
@@ -292,14 +295,14 @@ class _Found:
 def was_made_since(created_at: str | None, moment: float) -> bool:
     """Return whether a VM was made since a moment, by its server's clock.
 
-    By a clock that is ahead every VM would seem so: a time that is still to come proves nothing.
+    By a clock that is far ahead every VM would seem so: a time that is still to come proves nothing.
     """
     made = timestamp_of(created_at)
     if created_at is None or made is None:
         return False
     if not has_fraction(created_at):
         moment //= 1  # it may have been made at any moment of its second
-    return moment <= made <= clock.wall()
+    return moment <= made <= clock.wall() + _CLOCKS_APART
 
 
 async def delete_or_raise(place: Place, *, deadline: float | None) -> None:

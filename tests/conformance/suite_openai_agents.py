@@ -8,16 +8,12 @@ import json
 import tarfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from agents import ModelResponse, RunConfig, Runner, Usage
-from agents.models.interface import Model
+from agents import RunConfig, Runner
 from agents.run_config import SandboxRunConfig
 from agents.sandbox import SandboxAgent
-from agents.sandbox.entries import Dir, File
 from agents.sandbox.errors import (
     ExecTimeoutError,
     ExecTransportError,
@@ -29,46 +25,23 @@ from agents.sandbox.errors import (
     WorkspaceReadNotFoundError,
     WorkspaceWriteTypeError,
 )
-from agents.sandbox.manifest import Environment, Manifest
 from agents.sandbox.session import SandboxSession
 from agents.sandbox.session.pty_types import PtyExecUpdate
 from agents.sandbox.snapshot import LocalSnapshotSpec
 from agents.tracing import set_tracing_disabled
-from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
 from arker import AsyncArker
 from arker.emulator import Emulator
 from arker.errors import InvalidArgumentError
 from arker.integrations.openai_agents import ArkerSandboxClient, ArkerSandboxClientOptions, ArkerSandboxSessionState
+from tests.conformance.agents import MANIFEST, ScriptedModel
+from tests.conformance.agents import anyio_backend as anyio_backend  # the fixtures
+from tests.conformance.agents import client as client
+from tests.conformance.agents import session as session
 from tests.conformance.support import count_vms, run_page, set_environment
 
 pytestmark = pytest.mark.anyio
 set_tracing_disabled(True)
-
-MANIFEST = Manifest(
-    entries={
-        "a.txt": File(content=b"a\n"),
-        "sub": Dir(children={"b.txt": File(content=b"b\n")}),
-        "passing.txt": File(content=b"passing\n", ephemeral=True),
-    },
-    environment=Environment(value={"GREETING": "hello, it's"}),
-)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def client(arker: AsyncArker) -> ArkerSandboxClient:
-    return ArkerSandboxClient(arker)
-
-
-@pytest.fixture
-async def session(client: ArkerSandboxClient, anyio_backend: str) -> AsyncIterator[SandboxSession]:
-    async with await client.create(manifest=MANIFEST) as session:
-        yield session
 
 
 def vm_id(session: SandboxSession) -> str:
@@ -344,37 +317,18 @@ async def test_mistakes_are_named(arker: AsyncArker, client: ArkerSandboxClient,
 # --- agents ----------------------------------------------------------------------------------------------------------
 
 
-class ScriptedModel(Model):
-    """A model that runs a command, and then says what it has printed."""
-
-    async def get_response(
-        self, system_instructions: str | None, input: Any, *args: Any, **kwargs: Any
-    ) -> ModelResponse:
-        outputs = [item for item in input if isinstance(item, dict) and item.get("type") == "function_call_output"]
-        item: ResponseFunctionToolCall | ResponseOutputMessage
-        if not outputs:
-            command = json.dumps({"cmd": "cat a.txt; echo made > made.txt"})
-            item = ResponseFunctionToolCall(
-                arguments=command, call_id="1", name="exec_command", type="function_call", id="f1"
-            )
-        else:
-            text = ResponseOutputText(annotations=[], text=str(outputs[-1]["output"]), type="output_text")
-            item = ResponseOutputMessage(id="m1", content=[text], role="assistant", status="completed", type="message")
-        return ModelResponse(output=[item], usage=Usage(), response_id=None)
-
-    def stream_response(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
+READING = ("exec_command", {"cmd": "cat a.txt; echo made > made.txt"})
 
 
 async def test_an_agent_works_in_it(arker: AsyncArker, client: ArkerSandboxClient) -> None:
-    agent = SandboxAgent(name="reader", model=ScriptedModel(), default_manifest=MANIFEST)
+    agent = SandboxAgent(name="reader", model=ScriptedModel(READING), default_manifest=MANIFEST)
     result = await Runner.run(agent, "What is in a.txt?", run_config=RunConfig(sandbox=SandboxRunConfig(client=client)))
     assert "a\n" in str(result.final_output)
     assert await ids(arker) == []
 
 
 async def test_an_agent_goes_on_in_a_session(client: ArkerSandboxClient, session: SandboxSession) -> None:
-    agent = SandboxAgent(name="reader", model=ScriptedModel())
+    agent = SandboxAgent(name="reader", model=ScriptedModel(READING))
     config = RunConfig(sandbox=SandboxRunConfig(client=client, session=session))
     await Runner.run(agent, "What is in a.txt?", run_config=config)
     assert (await session.read(Path("made.txt"))).read() == b"made\n"

@@ -3,82 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import ModelResponse, RunConfig, Runner, Usage
-from agents.models.interface import Model
+from agents import RunConfig, Runner
 from agents.run_config import SandboxRunConfig
 from agents.sandbox import SandboxAgent
-from agents.sandbox.entries import File, LocalDir
+from agents.sandbox.entries import LocalDir
 from agents.sandbox.errors import LocalDirReadError, WorkspaceRootNotFoundError
 from agents.sandbox.manifest import Manifest
 from agents.sandbox.session import SandboxSession
 from agents.tracing import set_tracing_disabled
-from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
 from arker import AsyncArker, WorkingDirectoryError
 from arker.integrations.openai_agents import ArkerSandboxClient, ArkerSandboxClientOptions
+from tests.conformance.agents import MANIFEST, ScriptedModel
+from tests.conformance.agents import anyio_backend as anyio_backend  # the fixtures
+from tests.conformance.agents import client as client
+from tests.conformance.agents import session as session
 
 pytestmark = pytest.mark.anyio
 set_tracing_disabled(True)
-
-MANIFEST = Manifest(entries={"a.txt": File(content=b"a\n")})
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def client(arker: AsyncArker) -> ArkerSandboxClient:
-    return ArkerSandboxClient(arker)
-
-
-@pytest.fixture
-async def session(client: ArkerSandboxClient, anyio_backend: str) -> AsyncIterator[SandboxSession]:
-    async with await client.create(manifest=MANIFEST) as session:
-        yield session
 
 
 async def count(arker: AsyncArker) -> int:
     return len((await arker.list_vms()).vms)
 
 
-class Steps(Model):
-    """A model that calls tools, and then says what they have said. A call is made of the output before it."""
-
-    def __init__(self, *steps: Any) -> None:
-        self.steps = steps
-
-    async def get_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> ModelResponse:
-        outputs = [
-            str(each["output"])
-            for each in (input if isinstance(input, list) else [])
-            if isinstance(each, dict) and each.get("type") == "function_call_output"
-        ]
-        item: ResponseFunctionToolCall | ResponseOutputMessage
-        if len(outputs) < len(self.steps):
-            step = self.steps[len(outputs)]
-            name, arguments = step(outputs[-1]) if callable(step) else step
-            item = ResponseFunctionToolCall(
-                arguments=json.dumps(arguments), call_id=str(len(outputs)), name=name, type="function_call", id="f"
-            )
-        else:
-            text = ResponseOutputText(annotations=[], text="\n".join(outputs), type="output_text")
-            item = ResponseOutputMessage(id="m", content=[text], role="assistant", status="completed", type="message")
-        return ModelResponse(output=[item], usage=Usage(), response_id=None)
-
-    def stream_response(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
-
-
 async def run(session: SandboxSession, *steps: Any) -> str:
-    agent = SandboxAgent(name="tries", model=Steps(*steps))
+    agent = SandboxAgent(name="tries", model=ScriptedModel(*steps))
     config = RunConfig(sandbox=SandboxRunConfig(session=session))
     return str((await Runner.run(agent, "Try it.", run_config=config)).final_output)
 

@@ -334,16 +334,16 @@ async def test_nothing_but_the_id_is_read(
     await client.aclose()
 
 
-@pytest.mark.parametrize("exact", ["milliseconds", "seconds"])
+@pytest.mark.parametrize(("exact", "ahead"), [("milliseconds", 0), ("seconds", 0), ("milliseconds", 20)])
 async def test_a_vm_that_the_posting_itself_has_made_is_told_apart(
-    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path, exact: str
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path, exact: str, ahead: int
 ) -> None:
     """A server that does not know the key makes another VM: that one goes, and of the first one it is told."""
     await left_without_answer(server, settings, ledger)
 
     def made(_: Recorded) -> Reply:
-        now = datetime.now(timezone.utc).isoformat(timespec=exact).replace("+00:00", "Z")
-        return ok({"vm_id": "vm-2", "created_at": now})
+        now = datetime.now(timezone.utc) + timedelta(seconds=ahead)
+        return ok({"vm_id": "vm-2", "created_at": now.isoformat(timespec=exact).replace("+00:00", "Z")})
 
     server.script(made, ok({"deleted": True}))
     report = await client.reap()
