@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import inspect
+import time
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from arker._files.ranges import MIB
 from arker._files.sources import FileSource, MemorySource, Source, is_buffer, name_of
 from arker._files.temporary import TemporaryFile
-from arker._tasks.threads import finished_in_thread, in_thread
+from arker._tasks.threads import finished_in_thread, in_own_thread, in_thread
 from arker.errors import InvalidArgumentError, LocalFileError
 from arker.models import CHUNK_SIZE
 
 if TYPE_CHECKING:
     from arker.transfer import ReadableFile
+
+
+AT_ONCE: Final = 0.005
+"""Seconds for which a thread draws small pieces: to start it for each of them would take longer than they do."""
 
 
 class _Spool:
@@ -70,19 +76,29 @@ class InThread(AsyncIterator[object]):
 
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items
+        self._drawn: deque[object] = deque()
 
     async def __anext__(self) -> object:
-        found = await in_thread(_next, self._items)
-        if not found:
+        if not self._drawn:
+            self._drawn.extend(await in_own_thread(_draw, self._items))
+        if not self._drawn:
             raise StopAsyncIteration
-        return found[0]
+        return self._drawn.popleft()
 
 
-def _next(items: Iterator[object]) -> tuple[object] | tuple[()]:
-    # A future cannot raise StopIteration.
+def _draw(items: Iterator[object]) -> list[object]:
+    """Return what comes next: one item, or several that come at once. Nothing at the end."""
+    drawn: list[object] = []
+    size, until = 0, time.monotonic() + AT_ONCE
     for item in items:
-        return (item,)
-    return ()
+        drawn.append(item)
+        try:
+            size += memoryview(cast("bytes", item)).nbytes
+        except (TypeError, BufferError, ValueError):  # it is none that can be sent, as the caller will be told
+            break
+        if size >= MIB or time.monotonic() >= until:
+            break
+    return drawn
 
 
 async def spool_object(argument: str, file: ReadableFile) -> Source:
@@ -98,7 +114,7 @@ async def spool_object(argument: str, file: ReadableFile) -> Source:
 
 async def _piece(file: ReadableFile, *, is_awaited: bool) -> bytes:
     try:
-        found = file.read(MIB) if is_awaited else await in_thread(file.read, MIB)
+        found = file.read(MIB) if is_awaited else await in_own_thread(file.read, MIB)
         # Some objects hand their calls over to another one, and are coroutine functions by what they return only.
         piece = cast("bytes | None", await found if isinstance(found, Awaitable) else found)
         if piece is None:

@@ -17,7 +17,7 @@ from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
 from arker._files.sources import is_path, name_of
 from arker._tasks.cleanup import retrieve
-from arker._tasks.threads import begin_in_thread, in_thread
+from arker._tasks.threads import begin_in_thread, in_own_thread
 from arker.errors import InvalidArgumentError, LocalFileError
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class ObjectTarget:
             self._done, self._count = self._done + self._count, 0
             while pieces:
                 # A coroutine that is made in a thread would be lost with a caller who is cancelled meanwhile.
-                begun = self._write(pieces) if self._is_awaited else await in_thread(self._write, pieces)
+                begun = self._write(pieces) if self._is_awaited else await in_own_thread(self._write, pieces)
                 if begun is not None:
                     with self._named_errors():
                         self._advance(pieces, await begun)

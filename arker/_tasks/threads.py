@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -56,6 +57,41 @@ async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
     return await begin_in_thread(partial(work, *arguments))
 
 
+async def in_own_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """Return the result of work that may wait for other work, as the reading of a pipe does.
+
+    The threads of a loop are few: if all of them waited, what they wait for could not be done. A cancelled caller does
+    not wait for it; the interpreter does, at its end.
+
+    The work may raise no StopIteration.
+    """
+    loop = running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+    try:
+        threading.Thread(target=_run, args=(partial(work, *arguments), loop, done), name="arker").start()
+    except RuntimeError:  # the interpreter ends, or may have no more threads
+        return await in_thread(work, *arguments)
+    try:
+        return await done
+    finally:
+        del done  # it keeps what it failed with, whose traceback has this frame
+
+
+def _run(work: Callable[[], Any], loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any]) -> None:
+    try:
+        settle = partial(done.set_result, work())
+    except BaseException as error:
+        # This frame has what keeps the error.
+        settle = partial(done.set_exception, error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
+    with suppress(RuntimeError):  # the loop was closed meanwhile
+        loop.call_soon_threadsafe(_settle, done, settle)
+
+
+def _settle(done: asyncio.Future[Any], settle: Callable[[], None]) -> None:
+    if not done.done():
+        settle()
+
+
 async def finished_in_thread(work: Callable[..., T], *arguments: Any) -> T:
     """Return the result of short blocking work that must not be left unfinished.
 
@@ -93,4 +129,12 @@ async def _ended(future: asyncio.Future[T]) -> None:
         future.exception()  # else the loop reports it as never retrieved
 
 
-__all__ = ["StoppedError", "as_value", "begin_in_thread", "finished_in_thread", "in_thread", "stoppable"]
+__all__ = [
+    "StoppedError",
+    "as_value",
+    "begin_in_thread",
+    "finished_in_thread",
+    "in_own_thread",
+    "in_thread",
+    "stoppable",
+]

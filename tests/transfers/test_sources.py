@@ -58,6 +58,26 @@ async def pieces(data: bytes) -> AsyncIterator[bytes]:
         yield data[start : start + 300_000]
 
 
+async def test_pipes_from_files_to_others(store: Store, vm: AsyncVM) -> None:
+    """The readers of pipes wait for their writers, in more threads than a loop has for its own work."""
+    store.files["/from"] = DATA[:100_000]
+
+    async def copy(number: int) -> None:
+        reading, writing = (open(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+
+        async def write() -> None:
+            with writing:
+                await vm.download("/from", writing)
+
+        with reading:
+            uploading = asyncio.ensure_future(vm.upload(reading, f"/to/{number}"))
+            await asyncio.sleep(0)
+            await asyncio.gather(uploading, write())
+
+    await asyncio.wait_for(asyncio.gather(*(copy(number) for number in range(40))), 60)
+    assert [store.files[f"/to/{number}"] for number in range(40)] == [DATA[:100_000]] * 40
+
+
 @pytest.mark.parametrize("data", [b"", SMALL, DATA], ids=["empty", "small", "large"])
 async def test_every_kind_of_source(store: Store, vm: AsyncVM, tmp_path: Path, data: bytes) -> None:
     file, packed = tmp_path / "file", tmp_path / "packed.gz"
