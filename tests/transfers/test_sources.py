@@ -63,7 +63,7 @@ async def test_pipes_from_files_to_others(store: Store, vm: AsyncVM) -> None:
     store.files["/from"] = DATA[:100_000]
 
     async def copy(number: int) -> None:
-        reading, writing = (open(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+        reading, writing = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
 
         async def write() -> None:
             with writing:
