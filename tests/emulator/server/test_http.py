@@ -217,6 +217,18 @@ async def test_an_upgrade_keeps_what_came_early_from_both_sides() -> None:
     assert stream == b"early"
 
 
+@pytest.mark.parametrize("size", [10_000, 10_000_000])
+async def test_an_answer_that_does_not_wait_for_the_request_arrives(size: int) -> None:
+    """The server ends the connection with most of the body unread, so that the rest cannot be sent."""
+    server = Server(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    async with through(server) as port:
+        for _ in range(5):
+            answer = await say(port, request, bytes(size))
+            assert statuses(answer) == [413]
+            assert answer.endswith(b"\r\n\r\nbig")
+
+
 async def test_small_messages_do_not_wait_for_each_others_receipt() -> None:
     options: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
 
