@@ -109,7 +109,8 @@ class FarReader(asyncio.StreamReader):
             with contextlib.suppress(OSError):
                 while piece := self._connection.recv(_PIECE):
                     self.feed_data(piece)
-        self._failure = exc
+        # Its end came first, if the system says that the pipe was broken, and not that the connection was reset.
+        self._failure = None if isinstance(exc, BrokenPipeError) else exc
         self.feed_eof()
 
     async def read(self, n: int = -1) -> bytes:
