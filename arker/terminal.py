@@ -72,6 +72,7 @@ class AsyncTerminal(Held[str]):
         self._request = request
         self._deadline = deadline
         self._connection: Connection | None = None
+        self._last_typed = b"\n"
         self._ending = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -269,7 +270,9 @@ class AsyncTerminal(Held[str]):
             TerminalClosedError: The terminal has ended.
             NetworkError: The connection was lost while this was sent, and may have arrived in part.
         """
-        await self._connected().write(check_typed(data))
+        typed = check_typed(data)
+        await self._connected().write(typed)
+        self._last_typed = typed[-1:] or self._last_typed
 
     async def resize(self, cols: int, rows: int) -> None:
         """Resize the terminal. Its program is told by the signal SIGWINCH.
@@ -327,7 +330,10 @@ class _Stream(ByteStream):
         await self._terminal.write(item)
 
     async def send_eof(self) -> None:
-        await self._terminal.write(b"\x04")
+        last = self._terminal._last_typed
+        amid_line = last >= b" " or last == b"\t"
+        # Amid a line the first one only passes that on to the program, as at any terminal.
+        await self._terminal.write(b"\x04\x04" if amid_line else b"\x04")
 
     async def aclose(self) -> None:
         await self._terminal.close()

@@ -331,8 +331,8 @@ class AsyncTunnel(Held[Tunnel]):
         if "#" in where:
             raise InvalidArgumentError("path", path, "expected no '#': a fragment is never sent (%23 stands for one)")
         where = _UNSENDABLE.sub(_percent, where)
-        sent = {**_checked_headers(headers, authorized=self.auth_token is not None), **self.headers}
         content = None if body is None else _checked_body(body)
+        sent = {**_checked_headers(headers, content or b"", authorized=self.auth_token is not None), **self.headers}
         if self._closed:
             raise TunnelClosedError("the tunnel is closed", port=self._port, operation="tunnel.request")
         url, base_url = self.url, self._place.base_url
@@ -371,7 +371,7 @@ def _percent(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
 
 
-def _checked_headers(headers: Mapping[str, str] | None, *, authorized: bool) -> dict[str, str]:
+def _checked_headers(headers: Mapping[str, str] | None, body: bytes, *, authorized: bool) -> dict[str, str]:
     if headers is None:
         return {}
     if not check.is_mapping(headers):
@@ -385,6 +385,13 @@ def _checked_headers(headers: Mapping[str, str] | None, *, authorized: bool) -> 
             raise InvalidArgumentError(f"headers[{name!r}]", "(not shown)", "expected a string on one line")
         if authorized and name.lower() == "authorization":
             raise InvalidArgumentError(f"headers[{name!r}]", "(not shown)", "expected none: the tunnel has its own")
+        # With others the server would wait for more, or take the rest for a request of its own.
+        if name.lower() == "content-length" and value.strip() != str(len(body)):
+            expected = f"expected {len(body)}, the size of the body, which is sent anyway"
+            raise InvalidArgumentError(f"headers[{name!r}]", value, expected)
+        if name.lower() == "transfer-encoding":
+            expected = "expected none: the body is sent with its Content-Length"
+            raise InvalidArgumentError(f"headers[{name!r}]", value, expected)
         checked[name] = value
     return checked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -87,6 +88,8 @@ class Connection:
         self._lost_at: float | None = None
         """Since when there has been no connection that was of use; None if the latest one was."""
         self._pause = _FIRST_PAUSE
+        self._killing = False
+        """Whether the program is to be killed: what was sent may be lost with its connection."""
         self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self.incoming = Incoming()
@@ -140,6 +143,9 @@ class Connection:
                     self._lost_at, self._pause = None, _FIRST_PAUSE
                 socket = await self._connect_again(at_once=not short)
                 await self.incoming.put(Replayed(connections=self._connections))
+                if self._killing:  # before the input that waits, which the program may not take
+                    with contextlib.suppress(ExchangeFailedError):  # the next step finds out
+                        await socket.send_text(calls.KILL)
                 self._socket = socket
                 self.incoming.notify()
         except ArkerError as raised:
@@ -211,15 +217,17 @@ class Connection:
         """Change the size, also of the connections to come."""
         self._size = Size(cols, rows)
         async with self._turn:
-            await self._send(lambda socket: socket.send_text(calls.resizing(cols, rows)))
+            await self._send(lambda socket: socket.send_text(calls.resizing(cols, rows)), repeatable=True)
 
     async def kill(self) -> None:
         """Have the program killed. It does not wait for input that the program does not take."""
-        await self._send(lambda socket: socket.send_text(calls.KILL))
+        # First: while there is no room for output, a lost connection is not noticed, and so not made again.
+        self._killing = True
         self.incoming.expect_end()
+        await self._send(lambda socket: socket.send_text(calls.KILL), repeatable=True)
 
-    async def _send(self, send: Callable[[Socket], Awaitable[None]]) -> None:
-        """Send something as soon as there is a connection."""
+    async def _send(self, send: Callable[[Socket], Awaitable[None]], *, repeatable: bool = False) -> None:
+        """Send something as soon as there is a connection; again by the next one if it is repeatable and was lost."""
         while True:
             if self.incoming.over:
                 raise self._ended()
@@ -230,7 +238,7 @@ class Connection:
             try:
                 await send(socket)
             except ExchangeFailedError as failed:
-                if not failed.delivered or self.incoming.over:
+                if repeatable or not failed.delivered or self.incoming.over:
                     continue
                 lost = NetworkError(failed.message)
                 raise self._named(lost, outcome="unknown") from None

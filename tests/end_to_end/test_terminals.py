@@ -216,6 +216,15 @@ async def test_a_stream_of_anyio(vm: AsyncVM) -> None:
             await stream.receive()
 
 
+@pytest.mark.parametrize("typed", [b"amid a line", b"amid one\t", b"a line\n", b"", "\N{EURO SIGN}".encode()])
+async def test_the_end_of_input_of_a_stream_reaches_the_program(vm: AsyncVM, typed: bytes) -> None:
+    async with vm.terminal("/bin/cat", env=ENV) as terminal:
+        await terminal.stream.send(typed)
+        await terminal.stream.send_eof()
+        assert await terminal.wait(deadline=PATIENCE) == 0
+        assert typed.strip() in b"".join([piece async for piece in terminal if isinstance(piece, bytes)])
+
+
 async def test_a_cancelled_read_loses_nothing(vm: AsyncVM) -> None:
     async with vm.terminal("/bin/cat", env=ENV) as terminal:
         await terminal.write("a\n")

@@ -24,8 +24,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 class Server:
     """Takes what comes, and answers with the same bytes each time; then the connection ends."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, *, says_end: bool = False) -> None:
         self.answer = answer
+        self.says_end = says_end
+        """Whether it ends its half of the connection first, as servers of Python's standard library do."""
         self.received: list[bytes] = []
         """What each connection got, up to the end of a request that has no body or one in chunks."""
 
@@ -37,6 +39,8 @@ class Server:
             self.received.append(request)
             writer.write(self.answer)
             await writer.drain()
+            if self.says_end:
+                writer.write_eof()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -215,6 +219,27 @@ async def test_an_upgrade_keeps_what_came_early_from_both_sides() -> None:
         head, _, stream = (await say(port, request)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 Switching\r\n")
     assert stream == b"early"
+
+
+@pytest.mark.parametrize("size", [10_000, 10_000_000])
+@pytest.mark.parametrize("says_length", [True, False])
+async def test_an_answer_that_does_not_wait_for_the_request_arrives(says_length: bool, size: int) -> None:
+    """The server ends the connection with most of the body unread, so that the rest cannot be sent."""
+    length = b"Content-Length: 3\r\n" if says_length else b""
+    server = Server(b"HTTP/1.1 413 Too Large\r\n%b\r\nbig" % length, says_end=not says_length)
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    async with through(server) as port:
+        for _ in range(5):
+            answer = await say(port, request, bytes(size))
+            assert statuses(answer) == [413]
+            assert answer.endswith(b"\r\n\r\nbig" if says_length else b"\r\n3\r\nbig\r\n0\r\n\r\n")
+
+
+async def test_an_answer_that_may_be_cut_short_breaks_off() -> None:
+    server = Server(b"HTTP/1.1 413 Too Large\r\n\r\nbig")
+    async with through(server) as port:
+        answer = await say(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n", bytes(10_000_000))
+        assert not answer.endswith(b"0\r\n\r\n")
 
 
 async def test_small_messages_do_not_wait_for_each_others_receipt() -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from arker.emulator.server.proxy.http_wire import Wire
 
 _PIECE: Final = 64 * 1024
-_LINGER: Final = 5.0  # seconds for an answer to a client that has sent its end
+_LINGER: Final = 5.0  # seconds for an answer to a client that has sent its end, or that has not sent everything
 _HALF_OPEN: Final = 300.0  # seconds without a byte after one half of a connection has ended
 _CLOSE: Final[Fields] = (("Connection", "close"),)
 _SWITCH: Final[Fields] = (("Connection", "Upgrade"), ("Upgrade", "websocket"))
@@ -80,6 +80,47 @@ class ClientReader(asyncio.StreamReader):
         self.over.set()
 
 
+class FarReader(asyncio.StreamReader):
+    """A reader of what the far end has sent, also when it has ended the connection amid the request.
+
+    A server may answer before it has read the request's body. Then sending fails, and asyncio would drop the answer.
+    """
+
+    def __init__(self, connection: socket.socket, *, plain: bool) -> None:
+        """Make a reader.
+
+        Args:
+            connection: The connection.
+            plain: Whether what comes over it is what is read.
+        """
+        super().__init__(limit=MAX_HEAD)
+        self._connection = connection if plain else None
+        self._over = False
+        self._failure: Exception | None = None
+
+    def feed_eof(self) -> None:
+        self._over = True
+        super().feed_eof()
+
+    def set_exception(self, exc: Exception) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self._over:
+            return
+        if self._connection is not None:  # it is closed only after this
+            with contextlib.suppress(OSError):
+                while piece := self._connection.recv(_PIECE):
+                    self.feed_data(piece)
+        # Its end came first, if the system says that the pipe was broken, and not that the connection was reset.
+        self._failure = None if isinstance(exc, BrokenPipeError) else exc
+        self.feed_eof()
+
+    async def read(self, n: int = -1) -> bytes:
+        """Read what there is; the connection's failure comes after everything that has arrived."""
+        data = await super().read(n)
+        if not data and self._failure is not None:
+            raise self._failure
+        return data
+
+
 @frozen
 class Client:
     """A connection from a client.
@@ -106,14 +147,17 @@ class Far:
         from arker.emulator.server.proxy.http_wire import Wire
 
         context = None if tls_name is None else ssl.create_default_context()
+        loop = asyncio.get_running_loop()
+        reader = FarReader(connection, plain=tls_name is None)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
-            reader, writer = await asyncio.open_connection(
-                sock=connection, limit=MAX_HEAD, ssl=context, server_hostname=tls_name
+            transport, _ = await loop.create_connection(
+                lambda: protocol, sock=connection, ssl=context, server_hostname=tls_name
             )
         except BaseException:
             connection.close()
             raise
-        return cls(name, Wire(reader, writer, serving=False))
+        return cls(name, Wire(reader, asyncio.StreamWriter(transport, protocol, reader, loop), serving=False))
 
     def cut(self) -> None:
         self.wire.cut()
@@ -264,8 +308,10 @@ async def serve(
     try:
         try:
             client = Client(_wire(reader, writer), reader.over)
-            while (head := await _read_request(client, check)) is not None and await exchange(client, head):
-                pass
+            while (head := await _read_request(client, check)) is not None:
+                if not await exchange(client, head):
+                    await _take_leave(reader, writer)
+                    break
         except Refusal as refusal:
             await _refuse(reader, writer, refusal)
         writer.close()
@@ -310,15 +356,20 @@ async def _refuse(reader: ClientReader, writer: asyncio.StreamWriter, refusal: R
         f"Content-Length: {len(body)}\r\nConnection: close\r\n{challenge}\r\n"
     )
     writer.write(head.encode() + body)
+    await _take_leave(reader, writer)
+
+
+async def _take_leave(reader: ClientReader, writer: asyncio.StreamWriter) -> None:
+    """End the sending to a client that may not have sent everything, so that it gets the answer."""
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         await writer.drain()
         writer.write_eof()
         # Unread data would turn the close into a reset, which can discard the answer.
-        await asyncio.wait_for(_discard(reader), 1.0)
+        await asyncio.wait_for(_discard(reader), _LINGER)
 
 
 async def _discard(reader: ClientReader) -> None:
-    while await reader.read(_PIECE):
+    while await asyncio.wait_for(reader.read(_PIECE), 1.0):
         pass
 
 
