@@ -18,7 +18,7 @@ import pytest
 from arker.emulator.options import Isolation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.kept import DATABASE, ROOT, options, running, started
-from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, chunk, output
+from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, chunk, new_ulid, output
 from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
@@ -227,6 +227,21 @@ async def test_presigned_urls_are_good_beyond_the_end(state: Path) -> None:
         assert (await api.write(vm, commit))[0]["written"]
         assert output(await api.read(vm, "put"), "content") == b"later"
         assert (await api.write(vm, commit))[0]["written"]
+
+
+async def test_uploads_of_two_servers_have_files_of_their_own(state: Path) -> None:
+    def half(path: str, content: bytes, upload_id: str, **fields: Any) -> dict[str, Any]:
+        return chunk(path, content, upload_id=upload_id, size=6, **fields)
+
+    one, other = new_ulid(), new_ulid()
+    async with running(state, isolation="none", kill=True) as api:
+        vm = (await api.fork())["vm_id"]
+        await api.write(vm, half("one", b"one", one))
+    async with running(state, isolation="none") as api:
+        await api.write(vm, half("other", b"OTH", other))
+        await api.write(vm, half("one", b"+++", one, start=3))
+        await api.write(vm, half("other", b"ER.", other, start=3))
+        assert [output(await api.read(vm, name), "content") for name in ("one", "other")] == [b"one+++", b"OTHER."]
 
 
 # --- the command line, full disks, other users ---
