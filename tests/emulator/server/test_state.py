@@ -201,6 +201,18 @@ async def test_what_an_interrupted_write_has_left_in_a_vm_is_removed(state: Path
         assert connection.execute("SELECT count(*) FROM records WHERE kind = 'write'").fetchone() == (0,)
 
 
+async def test_a_write_that_is_refused_leaves_no_work_for_the_next_one(state: Path) -> None:
+    """Each note of a write takes the next server a command in the VM, before it answers."""
+    async with running(state) as api:
+        vm = (await api.fork())["vm_id"]
+        await api.run(vm, "mkdir d; mkfifo f; echo > file; mkdir closed; chmod 500 closed")
+        for path in ("d", "f", "file/x", "closed/x", "/proc/x", "/usr/x", "x/" * 3000):
+            (refused,) = await api.write(vm, chunk(path, b"data"))
+            assert not refused["written"], path
+        with closing(sqlite3.connect(state / DATABASE)) as connection:
+            assert connection.execute("SELECT doc FROM records WHERE kind = 'write'").fetchall() == []
+
+
 async def test_a_reset_leaves_nothing_for_the_next_one(state: Path) -> None:
     async with ForkedEmulator(options(state, "none")) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
