@@ -118,6 +118,23 @@ async def test_what_is_repeated_under_its_key_is_answered_as_before(state: Path)
             assert "release" not in await post(api, f"/v1/vms/{vm}/runs", {"release": "memory"}, other)
 
 
+async def test_a_fork_and_its_command_are_recorded_together(state: Path) -> None:
+    """Else a fork that fails between the two would be repeated under its key without its command."""
+    body = {"source_vm_name": "ubuntu", "command": "echo begun"}
+    async with running(state, isolation="none") as api:
+        with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+            connection.execute(
+                "CREATE TRIGGER no_runs BEFORE INSERT ON records WHEN NEW.kind = 'run' "
+                "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            )
+            assert (await api.call("POST", "/v1/fork", body, idempotency_key="key")).status == 500
+            connection.execute("DROP TRIGGER no_runs")
+        assert (await api.get("/v1/vms"))["vms"] == []
+        vm = (await post(api, "/v1/fork", body, "key"))["vm_id"]
+        (run,) = (await api.get(f"/v1/vms/{vm}/runs"))["runs"]
+        assert output(await api.ended(vm, run["run_id"])) == b"begun\n"
+
+
 async def test_a_vm_leaves_no_record_once_its_key_has_lapsed(state: Path) -> None:
     async with running(state, isolation="none", kill=True) as api:
         vm = (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key"))["vm_id"]

@@ -62,9 +62,10 @@ class StateKeeper(Keeper):
         """The ids of VMs that a key still knows."""
         self._closed = False
 
-    def add_vm(self, vm: VmRecord, key: Key | None) -> None:
+    def add_vm(self, vm: VmRecord, key: Key | None, run: RunRecord | None = None) -> None:
         sessions = [_put_session(vm, session) for session in vm.sessions.values()]
-        self._apply([_put_vm(vm), *sessions, *_put_key(key, "vm", vm.vm_id, vm.created_ms)])
+        runs = [] if run is None else [_put_run(run)]
+        self._apply([_put_vm(vm), *sessions, *runs, *_put_key(key, "vm", vm.vm_id, vm.created_ms)])
         if key is not None:
             self._keyed.add(vm.vm_id)
 
