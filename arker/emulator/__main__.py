@@ -29,7 +29,7 @@ from arker.emulator._start import begin, listening_socket
 from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxError
-from arker.errors import ArkerError, StateDirectoryError
+from arker.errors import ArkerError, InvalidArgumentError, StateDirectoryError
 
 _END_PATIENCE = 25.0  # more than all that the server waits for at its end
 
@@ -230,6 +230,13 @@ def _managed(log: LogFormatter) -> int:
     return status
 
 
+def _key_in(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except UnicodeDecodeError:  # its message would quote a byte of it
+        raise InvalidArgumentError("--api-key-file", str(file), "expected a text file") from None
+
+
 def _by_hand(log: LogFormatter, given: Sequence[str], prog: str, announce: Callable[[str, str], str] | None) -> int:
     """Run the server from the command line."""
     arguments = _arguments(given, prog)
@@ -238,7 +245,7 @@ def _by_hand(log: LogFormatter, given: Sequence[str], prog: str, announce: Calla
         options = EmulatorOptions(
             isolation=arguments.isolation,
             port=arguments.port,
-            api_key=arguments.api_key_file.read_text().strip() if arguments.api_key_file else None,
+            api_key=None if arguments.api_key_file is None else _key_in(arguments.api_key_file),
             region=arguments.region,
             presigned=arguments.presigned,
             presigned_ttl=arguments.presigned_ttl,

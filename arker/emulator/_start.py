@@ -137,6 +137,9 @@ def listening_socket(port: int, backlog: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
         sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"port {port} of 127.0.0.1 cannot be had: {error.strerror}") from error
     except BaseException:
         sock.close()
         raise

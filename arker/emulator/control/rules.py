@@ -85,6 +85,8 @@ Moment: TypeAlias = Literal["before", "during", "after"]
 
 OPERATION_NAMES: Final[tuple[str, ...]] = get_args(OperationName)
 PRESIGNED: Final = ("presigned_put", "presigned_get")
+SOCKETS: Final = ("attach_pty",)
+"""Operations whose reply is the handshake of a WebSocket."""
 GARBAGE: Final = (
     "<!DOCTYPE html>\n<html><head><title>Error</title></head><body><p>Something is wrong</p></body></html>\n"
 )

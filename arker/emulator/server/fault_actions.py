@@ -10,7 +10,16 @@ from typing import Any, Final
 from aiohttp import web
 from attrs import frozen
 
-from arker.emulator.control.rules import CloseRule, ErrorRule, ExpireRule, GarbageRule, Rule, StallRule, TruncateRule
+from arker.emulator.control.rules import (
+    SOCKETS,
+    CloseRule,
+    ErrorRule,
+    ExpireRule,
+    GarbageRule,
+    Rule,
+    StallRule,
+    TruncateRule,
+)
 from arker.emulator.server.answers import Handler, answer, error_response
 from arker.emulator.server.backend import Backend, was_reset
 from arker.emulator.server.errors import STATUSES, ServiceError
@@ -133,6 +142,8 @@ class Misbehaviour:
         status = 200
         if rule.processed:
             status = (await self._carry_out(discard=True)).status
+            if status == 101:  # that of a handshake, which has no body
+                status = 200
         else:
             await self._hold()
         return web.Response(text=rule.body, status=rule.status or status, content_type="text/html")
@@ -144,7 +155,8 @@ class Misbehaviour:
         if rule.moment == "after":
             await self._carry_out(discard=True)
             return self._cut(reset=rule.reset)
-        work = self.backend.spawn(self._carry_out(discard=True))
+        # What a WebSocket carries goes on until its end.
+        work = self.backend.spawn(self._carry_out(discard=self.trace.operation not in SOCKETS))
         await self._wait_for(work, rule.seconds)
         response = self._cut(reset=rule.reset)
         # Only this tells the work that the rest of the request will not arrive: it is not the connection's handler.

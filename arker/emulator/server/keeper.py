@@ -38,8 +38,8 @@ class Keeper:
     lasting = False
     """Whether records outlive the server."""
 
-    def add_vm(self, vm: VmRecord, key: Key | None) -> None:
-        """Record a new VM with its sessions, and the key that it was forked under."""
+    def add_vm(self, vm: VmRecord, key: Key | None, run: RunRecord | None = None) -> None:
+        """Record a new VM with its sessions, the key that it was forked under, and the run that it begins with."""
 
     @contextlib.contextmanager
     def changing(self, vm: VmRecord) -> Generator[None]:

@@ -112,6 +112,23 @@ async def _send_shaped(
     await response.write_eof()
 
 
+async def open_socket(request: web.Request, socket: web.WebSocketResponse) -> bool:
+    """Answer the handshake of a WebSocket. Returns whether the connection goes on: a fault may have ended it, or
+    answers in another way.
+    """
+    shaping = trace_of(request).shaping
+    if shaping is not None:
+        await shaping.held()
+        if shaping.discard:
+            return False
+    await socket.prepare(request)
+    if shaping is None or shaping.fraction is None:
+        return True
+    shaping.sent = socket.status
+    cut(request)
+    return False
+
+
 def write_part(request: web.Request, response: web.StreamResponse, part: bytes) -> None:
     """Write a reply's head and a part of its body, and end the connection."""
     transport = request.transport
@@ -153,4 +170,4 @@ async def incoming(request: web.Request) -> AsyncIterator[bytes]:
     raise ConnectionResetError("a fault has ended the connection")
 
 
-__all__ = ["Pacer", "cut", "gone", "head", "incoming", "part_of", "send", "write_part"]
+__all__ = ["Pacer", "cut", "gone", "head", "incoming", "open_socket", "part_of", "send", "write_part"]

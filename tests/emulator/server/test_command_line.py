@@ -79,6 +79,7 @@ async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
         (["--port", "70000"], "port"),
         (["--isolation", "some"], "isolation"),
         (["--api-key-file", "/nowhere/key"], "/nowhere/key"),
+        (["--api-key-file", sys.executable], "expected a text file"),
         (["--presigned-ttl", "0"], "presigned_ttl"),
         (["--process-limit", "1"], "process_limit"),
         (["--open-files-limit", "1"], "open_files_limit"),

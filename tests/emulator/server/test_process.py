@@ -305,8 +305,9 @@ async def test_a_forked_process_that_lives_on_does_not_keep_the_server_alive(pla
 
 async def test_a_taken_port_is_an_error_at_launch(place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        emulator = Emulator(options(place, port=taken.getsockname()[1]))
-        with pytest.raises(EmulatorError, match="could not be launched"):
+        port = taken.getsockname()[1]
+        emulator = Emulator(options(place, port=port))
+        with pytest.raises(EmulatorError, match=rf"could not be launched: .*port {port} of 127\.0\.0\.1"):
             emulator.launch()
     assert list(place.iterdir()) == []
 

@@ -18,7 +18,7 @@ import pytest
 from arker.emulator.options import Isolation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.kept import DATABASE, ROOT, options, running, started
-from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, chunk, output
+from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, chunk, new_ulid, output
 from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
@@ -118,6 +118,23 @@ async def test_what_is_repeated_under_its_key_is_answered_as_before(state: Path)
             assert "release" not in await post(api, f"/v1/vms/{vm}/runs", {"release": "memory"}, other)
 
 
+async def test_a_fork_and_its_command_are_recorded_together(state: Path) -> None:
+    """Else a fork that fails between the two would be repeated under its key without its command."""
+    body = {"source_vm_name": "ubuntu", "command": "echo begun"}
+    async with running(state, isolation="none") as api:
+        with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+            connection.execute(
+                "CREATE TRIGGER no_runs BEFORE INSERT ON records WHEN NEW.kind = 'run' "
+                "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            )
+            assert (await api.call("POST", "/v1/fork", body, idempotency_key="key")).status == 500
+            connection.execute("DROP TRIGGER no_runs")
+        assert (await api.get("/v1/vms"))["vms"] == []
+        vm = (await post(api, "/v1/fork", body, "key"))["vm_id"]
+        (run,) = (await api.get(f"/v1/vms/{vm}/runs"))["runs"]
+        assert output(await api.ended(vm, run["run_id"])) == b"begun\n"
+
+
 async def test_a_vm_leaves_no_record_once_its_key_has_lapsed(state: Path) -> None:
     async with running(state, isolation="none", kill=True) as api:
         vm = (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key"))["vm_id"]
@@ -201,6 +218,18 @@ async def test_what_an_interrupted_write_has_left_in_a_vm_is_removed(state: Path
         assert connection.execute("SELECT count(*) FROM records WHERE kind = 'write'").fetchone() == (0,)
 
 
+async def test_a_write_that_is_refused_leaves_no_work_for_the_next_one(state: Path) -> None:
+    """Each note of a write takes the next server a command in the VM, before it answers."""
+    async with running(state) as api:
+        vm = (await api.fork())["vm_id"]
+        await api.run(vm, "mkdir d; mkfifo f; echo > file; mkdir closed; chmod 500 closed")
+        for path in ("d", "f", "file/x", "closed/x", "/proc/x", "/usr/x", "x/" * 3000):
+            (refused,) = await api.write(vm, chunk(path, b"data"))
+            assert not refused["written"], path
+        with closing(sqlite3.connect(state / DATABASE)) as connection:
+            assert connection.execute("SELECT doc FROM records WHERE kind = 'write'").fetchall() == []
+
+
 async def test_a_reset_leaves_nothing_for_the_next_one(state: Path) -> None:
     async with ForkedEmulator(options(state, "none")) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
@@ -227,6 +256,21 @@ async def test_presigned_urls_are_good_beyond_the_end(state: Path) -> None:
         assert (await api.write(vm, commit))[0]["written"]
         assert output(await api.read(vm, "put"), "content") == b"later"
         assert (await api.write(vm, commit))[0]["written"]
+
+
+async def test_uploads_of_two_servers_have_files_of_their_own(state: Path) -> None:
+    def half(path: str, content: bytes, upload_id: str, **fields: Any) -> dict[str, Any]:
+        return chunk(path, content, upload_id=upload_id, size=6, **fields)
+
+    one, other = new_ulid(), new_ulid()
+    async with running(state, isolation="none", kill=True) as api:
+        vm = (await api.fork())["vm_id"]
+        await api.write(vm, half("one", b"one", one))
+    async with running(state, isolation="none") as api:
+        await api.write(vm, half("other", b"OTH", other))
+        await api.write(vm, half("one", b"+++", one, start=3))
+        await api.write(vm, half("other", b"ER.", other, start=3))
+        assert [output(await api.read(vm, name), "content") for name in ("one", "other")] == [b"one+++", b"OTHER."]
 
 
 # --- the command line, full disks, other users ---

@@ -42,8 +42,31 @@ def accept(
     Raises:
         ServiceError: There is no room to record it.
     """
+    run = new_run(
+        backend, vm, session, command=command, timeout=timeout, acquire=acquire, release=release, patience=patience
+    )
+    if entry is not None:
+        entry.entry.subject = f"run {run.run_id}"
+    backend.keeper.add_run(run, entry)
+    begin(backend, run, key)
+    return run
+
+
+def new_run(
+    backend: Backend,
+    vm: VmRecord,
+    session: SessionRecord,
+    *,
+    command: str,
+    timeout: float | None = None,
+    acquire: str | None = None,
+    release: str | None = None,
+    patience: float = 0.0,
+) -> RunRecord:
+    """Return a run that is not on record yet."""
     now = backend.clock.now_ms()
-    run = RunRecord(
+    vm.last_active_ms = now
+    return RunRecord(
         run_id=new_ulid(now),
         seq=backend.next_number(),
         vm=vm,
@@ -56,14 +79,13 @@ def accept(
         release=release,
         patience=patience,
     )
-    vm.last_active_ms = now
-    if entry is not None:
-        entry.entry.subject = f"run {run.run_id}"
-    backend.keeper.add_run(run, entry)
-    vm.runs[run.run_id] = run
-    session.pending += 1
+
+
+def begin(backend: Backend, run: RunRecord, key: str | None) -> None:
+    """Start a run that is on record, or queue it behind the session's others."""
+    run.vm.runs[run.run_id] = run
+    run.session.pending += 1
     enqueue(backend, run, key)
-    return run
 
 
 def enqueue(backend: Backend, run: RunRecord, key: str | None) -> None:
@@ -322,4 +344,16 @@ def _let_go(run: RunRecord) -> None:
         run.command = run.command[:COMMAND_BOUND]
 
 
-__all__ = ["PAUSE", "accept", "condemn", "discard_runs", "enqueue", "reading", "settle_stopped", "stop", "stop_session"]
+__all__ = [
+    "PAUSE",
+    "accept",
+    "begin",
+    "condemn",
+    "discard_runs",
+    "enqueue",
+    "new_run",
+    "reading",
+    "settle_stopped",
+    "stop",
+    "stop_session",
+]

@@ -259,14 +259,15 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
         raise invalid(fields.name("content"), f"the {end - start} bytes from start to end, not {len(data)}")
     upload = vm.uploads.get(upload_id)
     if upload is None:
+        now = backend.clock.now_ms()
         upload = vm.uploads[upload_id] = Upload(
             upload_id=upload_id,
             kind="chunks",
             path=path,
             size=size,
-            # Not by its id, which is the client's.
-            spool=backend.spool_dir / f"{vm.vm_id}-{backend.next_number()}",
-            created_ms=backend.clock.now_ms(),
+            # Not by its id, which is the client's, nor by a number: an earlier server may have used the same one.
+            spool=backend.spool_dir / new_ulid(now),
+            created_ms=now,
         )
     _same_file(upload, "chunks", fields, path, size)
     async with upload.lock:

@@ -174,8 +174,6 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
     if scope is not None and entry is not None:
         backend.ledger.settle(entry, vm)
         backend.ledger.complete(scope, entry)
-    if wish.command is not None:
-        execution.accept(backend, vm, vm.session, command=wish.command, timeout=None, key=None)
     return _forked(backend, request, vm)
 
 
@@ -275,7 +273,8 @@ async def _create(
         backend.require_current(org)
         if wish.tunnel is not None:
             tunnels.open_tunnel(backend, vm, wish.tunnel, with_vm=True)
-        backend.keeper.add_vm(vm, key)
+        run = None if wish.command is None else execution.new_run(backend, vm, session, command=wish.command)
+        backend.keeper.add_vm(vm, key, run)
     except BaseException:
         tunnels.close_all(vm)
         await asyncio.shield(sandbox.delete())
@@ -283,6 +282,8 @@ async def _create(
     org.vms[vm_id] = vm
     if wish.name is not None:
         org.names[wish.name] = vm
+    if run is not None:
+        execution.begin(backend, run, None)
     return vm
 
 

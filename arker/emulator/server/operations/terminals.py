@@ -15,7 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from attrs import frozen
 
 from arker.emulator.sandbox.base import SandboxError, TerminalSpec
-from arker.emulator.server import parsing, replies
+from arker.emulator.server import parsing, replies, streams
 from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.operation import Schema
@@ -204,9 +204,9 @@ async def attach(backend: Backend, org: Organisation, request: web.Request) -> w
     attachment = terminal.attach(lambda: socket.closed)
     sending: asyncio.Task[None] | None = None
     try:
-        await socket.prepare(request)
-        sending = backend.spawn(terminal.send_output(attachment, socket))
-        await _receive(backend, terminal, socket)
+        if await streams.open_socket(request, socket):
+            sending = backend.spawn(terminal.send_output(attachment, socket))
+            await _receive(backend, terminal, socket)
     finally:
         if sending is not None:
             # The end of the terminal is told by this task, which also ends the connection.

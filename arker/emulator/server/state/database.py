@@ -29,6 +29,14 @@ VERSION: Final = 1
 _APPLICATION_ID: Final = 0x61726B65  # "arke"
 _CHECKPOINT_AT: Final = 4 * 1024 * 1024
 """Bytes of the write-ahead log from which on it is put into the database."""
+_AGAIN_AFTER: Final = 1024 * 1024
+"""Bytes by which it has grown when that is done again: it begins anew only if nothing was written meanwhile."""
+_LARGE_LOG: Final = 16 * 1024 * 1024
+"""Bytes from which on it is done again at once."""
+_LOG_KEPT: Final = _CHECKPOINT_AT // 2
+"""Bytes that its file keeps when it begins anew."""
+_PASSES: Final = 5
+"""How often what was written meanwhile is put into the database as well."""
 _RESERVE: Final = "reserve"
 _RESERVED: Final = 1024 * 1024
 """Bytes of a file that gives way when the disk is full, so that deletions and ends of runs can still be recorded."""
@@ -99,6 +107,8 @@ class Database:
         self.path = directory / NAME
         self._reserve = directory / _RESERVE
         self._checkpoint: asyncio.Task[None] | None = None
+        self._tidied_at = 0
+        """The size of the write-ahead log at the latest checkpoint, if it has not begun anew since."""
         try:
             if not self.path.exists():
                 _make(directory)
@@ -177,7 +187,11 @@ class Database:
 
     def tidy(self) -> None:
         """Start what keeps the files small and the next commits quick, if there is a need. It goes on in a thread."""
-        if self._checkpoint is None and _size(self.path.with_name(f"{NAME}-wal")) > _CHECKPOINT_AT:
+        size = _size(self.path.with_name(f"{NAME}-wal"))
+        if size <= _CHECKPOINT_AT:
+            self._tidied_at = 0
+        elif self._checkpoint is None and size >= min(self._tidied_at + _AGAIN_AFTER, _LARGE_LOG):
+            self._tidied_at = size
             self._checkpoint = asyncio.get_running_loop().create_task(self._in_thread())
 
     async def finish(self) -> None:
@@ -272,12 +286,16 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT}")
 
 
 def _checkpoint(path: Path) -> None:
     with contextlib.closing(_connection(path)) as connection:
         _set_up(connection)
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        for _ in range(_PASSES):
+            _, written, done = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if done == written:
+                return
 
 
 def _size(path: Path) -> int:

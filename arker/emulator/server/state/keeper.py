@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from typing import Final
 
 from arker.emulator.server.backend import logger
-from arker.emulator.server.errors import lacking
+from arker.emulator.server.errors import ServiceError, lacking
 from arker.emulator.server.idempotency import Entry, Scope
 from arker.emulator.server.keeper import Keeper, Key
 from arker.emulator.server.outputs import KEPT_SMALL, Output, StoredOutput
@@ -41,6 +41,8 @@ _CHANGEABLE: Final = (
     *("network", "rules", "vcpu_count", "memory_mib", "max_memory_mib", "disk_mib", "description", "immutable"),
     "last_active_ms",
 )
+_OF_DEAD_VMS: Final = frozenset(("unavailable", "internal"))
+"""Codes of errors after which a VM may not have cleaned up."""
 
 
 class StateKeeper(Keeper):
@@ -60,9 +62,10 @@ class StateKeeper(Keeper):
         """The ids of VMs that a key still knows."""
         self._closed = False
 
-    def add_vm(self, vm: VmRecord, key: Key | None) -> None:
+    def add_vm(self, vm: VmRecord, key: Key | None, run: RunRecord | None = None) -> None:
         sessions = [_put_session(vm, session) for session in vm.sessions.values()]
-        self._apply([_put_vm(vm), *sessions, *_put_key(key, "vm", vm.vm_id, vm.created_ms)])
+        runs = [] if run is None else [_put_run(run)]
+        self._apply([_put_vm(vm), *sessions, *runs, *_put_key(key, "vm", vm.vm_id, vm.created_ms)])
         if key is not None:
             self._keyed.add(vm.vm_id)
 
@@ -156,8 +159,17 @@ class StateKeeper(Keeper):
         id = f"{vm.vm_id} {os.urandom(8).hex()}"
         if not vm.deleted:
             self._apply([put("write", id, encode(WriteDoc(vm_id=vm.vm_id, path=path)), vm.vm_id)])
-        yield  # after an error the note stays: there may be something left
-        self._later.append(remove("write", id))
+        left = True
+        try:
+            yield
+            left = False
+        except (OSError, ServiceError) as error:
+            # A VM leaves nothing of a file that it has refused, unless it has died.
+            left = isinstance(error, ServiceError) and error.code in _OF_DEAD_VMS
+            raise
+        finally:
+            if not left:
+                self._later.append(remove("write", id))
 
     def forget_all(self) -> None:
         self._later.clear()
