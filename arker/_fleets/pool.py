@@ -106,6 +106,7 @@ class Pool:
             among=self.tasks,
         )
         try:
+            staggered.start()
             await clock.wait({staggered.over}, plan.deadline)
         finally:
             late = staggered.cancel()
@@ -353,6 +354,7 @@ class Pool:
             lambda: loop.create_task(self._delete_some(todo, count)), workers, places=self.context.places_now
         )
         try:
+            staggered.start()
             while not staggered.over.done():
                 before = count.done
                 # There is no deadline for each one: hundreds of timers cost time.

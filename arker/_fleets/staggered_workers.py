@@ -42,7 +42,7 @@ class StaggeredWorkers:
         among: set[asyncio.Task[Any]] | None = None,
         ended: Callable[[], object] | None = None,
     ) -> None:
-        """Start the workers.
+        """Prepare the workers; `start` starts them.
 
         Args:
             begin: Starts a worker.
@@ -55,6 +55,7 @@ class StaggeredWorkers:
         self._loop = running_loop()
         self._begin: Callable[[], asyncio.Task[Any]] | None = begin
         self._missing = size
+        self._closed = False
         self._places = places
         self._unless = unless
         self._among: set[asyncio.Task[Any]] = among if among is not None else set()
@@ -63,6 +64,12 @@ class StaggeredWorkers:
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self) -> None:
+        """Start the workers.
+
+        Where tasks begin at once (`asyncio.eager_task_factory`), what they do may already close or cancel this object.
+        """
         self._begin_some()
         if not self.tasks:
             self.over.set_result(None)
@@ -76,6 +83,8 @@ class StaggeredWorkers:
         self._missing -= count
         begin = self._begin
         for _ in range(count):
+            if self._closed:
+                break
             assert begin is not None  # as long as some are missing
             task = begin()
             self.tasks.add(task)
@@ -103,7 +112,7 @@ class StaggeredWorkers:
 
     def close(self) -> None:
         """Start no more workers."""
-        self._missing = 0
+        self._closed, self._missing = True, 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -250,6 +250,7 @@ class ItemMap(Generic[Item, Value]):
             among=self._pool.tasks,
             ended=self._news.set,
         )
+        self._staggered.start()
 
     @property
     def _workers(self) -> set[asyncio.Task[None]]:

@@ -164,11 +164,12 @@ class Emulator(Controlled):
         self._state = StateDir(self._options.state_parent)
         with contextlib.ExitStack() as theirs:
             sock = theirs.enter_context(listening_socket(self._options.port, _BACKLOG))
+            # Their ends are closed as files: gevent closes a descriptor only when its loop goes on.
             their_input, lifeline = pipe()
-            theirs.callback(os.close, their_input)
+            theirs.enter_context(os.fdopen(their_input, "rb", buffering=0))
             self._lifeline = os.fdopen(lifeline, "wb", buffering=0)
             answers, their_output = pipe()
-            theirs.callback(os.close, their_output)
+            theirs.enter_context(os.fdopen(their_output, "wb", buffering=0))
             self._answer = Answer(answers)
             # VMs' users may pass through this directory, but only the owner may read the log.
             log = theirs.enter_context(open(self._state.path / _LOG_NAME, "xb", opener=for_the_owner))

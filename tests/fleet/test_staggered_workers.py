@@ -30,6 +30,7 @@ class Crowd:
 async def test_as_many_begin_at_once_as_may_have_a_request_in_flight() -> None:
     crowd, places = Crowd(), 300
     workers = StaggeredWorkers(crowd.begin, 2000, places=lambda: places)
+    workers.start()
     assert crowd.begun == 300 + AHEAD
     await until(lambda: crowd.begun > 300 + AHEAD)
     assert (crowd.begun - 300 - AHEAD) % STEP == 0
@@ -45,10 +46,29 @@ async def test_as_many_begin_at_once_as_may_have_a_request_in_flight() -> None:
 async def test_no_more_begin_than_there_are() -> None:
     crowd = Crowd()
     workers = StaggeredWorkers(crowd.begin, 5, places=lambda: 100)
+    workers.start()
     assert crowd.begun == 5
     crowd.go.set()
     await workers.over
     assert not workers.tasks
+
+
+async def test_no_more_begin_once_it_is_closed() -> None:
+    """A worker may do so where tasks begin at once, as those of `asyncio.eager_task_factory` do."""
+    crowd = Crowd()
+
+    def begin() -> asyncio.Task[None]:
+        task = crowd.begin()
+        if crowd.begun == 3:
+            workers.cancel()
+        return task
+
+    workers = StaggeredWorkers(begin, 5, places=lambda: 100)
+    workers.start()
+    assert crowd.begun == 3
+    crowd.go.set()
+    await workers.over
+    await until(lambda: not workers.tasks)
 
 
 async def test_who_else_has_them_from_beginning_to_end() -> None:
@@ -59,6 +79,7 @@ async def test_who_else_has_them_from_beginning_to_end() -> None:
     workers = StaggeredWorkers(
         crowd.begin, 3, places=lambda: 100, among=among, ended=lambda: left.append(len(workers.tasks))
     )
+    workers.start()
     assert among == workers.tasks | others
     next(iter(workers.tasks)).cancel()  # before its first step
     await workers.over

@@ -7,7 +7,7 @@ shape of generation 0.5 has the same name, unless `FORMER_NAMES` says otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from importlib.resources import files
 from typing import Any, Final
 
 import orjson
@@ -123,7 +123,7 @@ _OLD_SIZE: Final = 2**31 - 1
 
 
 # Read now: later there may be no descriptor left to open a file.
-SCHEMAS: Final[Mapping[str, Json]] = orjson.loads(Path(__file__).with_name("generation_1.json").read_bytes())
+SCHEMAS: Final[Mapping[str, Json]] = orjson.loads(files(__package__).joinpath("generation_1.json").read_bytes())
 """The schemas of generation 1 by their names."""
 
 

@@ -72,6 +72,11 @@ SPOILT = {
     "small files, for the program": (
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))"
     ),
+    # As gevent does, which closes them when its loop goes on. It has a `subprocess` of its own, too.
+    "descriptors closed later": (
+        "import subprocess, types; own = types.ModuleType('os'); vars(own).update(vars(os)); subprocess.os = own; "
+        "later = []; os.close = later.append"
+    ),
     "relative PATH": "os.environ['PATH'] = 'bin::.:' + os.environ['PATH']",
 }
 
