@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
 from arker._files.sources import is_path, name_of
+from arker._files.written import drain_of, rest_of
 from arker._tasks.cleanup import retrieve
 from arker._tasks.threads import begin_in_thread, in_thread
 from arker.errors import InvalidArgumentError, LocalFileError
@@ -148,7 +149,8 @@ class ObjectTarget:
 
     def __init__(self, file: WritableFile, tell: Tell) -> None:
         self._file = file
-        self._is_awaited = inspect.iscoroutinefunction(file.write)
+        self._drain = drain_of(file)
+        self._in_loop = self._drain is not None or inspect.iscoroutinefunction(file.write)
         self._tell = tell
         self._pieces: list[bytes] = []
         self._count = 0
@@ -167,10 +169,13 @@ class ObjectTarget:
             self._done, self._count = self._done + self._count, 0
             while pieces:
                 # A coroutine that is made in a thread would be lost with a caller who is cancelled meanwhile.
-                begun = self._write(pieces) if self._is_awaited else await in_thread(self._write, pieces)
+                begun = self._write(pieces) if self._in_loop else await in_thread(self._write, pieces)
                 if begun is not None:
                     with self._named_errors():
                         self._advance(pieces, await begun)
+            if self._drain is not None:
+                with self._named_errors():
+                    await self._drain()
             self._tell(self._done)
 
     def _write(self, pieces: deque[bytes]) -> Awaitable[object] | None:
@@ -185,15 +190,8 @@ class ObjectTarget:
         return None
 
     def _advance(self, pieces: deque[bytes], count: object) -> None:
-        piece = pieces.popleft()
-        if count is None and isinstance(self._file, io.RawIOBase):
-            raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
-        # Raw files say how many bytes they took; some objects say nothing.
-        if isinstance(count, int) and not isinstance(count, bool):
-            if count <= 0:
-                raise OSError(errno.EIO, f"the file object took none of {len(piece)} bytes: write() returned {count}")
-            if count < len(piece):
-                pieces.appendleft(piece[count:])
+        if rest := rest_of(self._file, pieces.popleft(), count):
+            pieces.appendleft(rest)
 
     @contextmanager
     def _named_errors(self) -> Generator[None]:
