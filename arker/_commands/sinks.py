@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from arker._files.sources import is_text_file
 from arker._files.written import drain_of, rest_of
 from arker.errors import InvalidArgumentError
 
@@ -75,8 +76,8 @@ def _is_text(argument: str, file: Any) -> bool:
         if not file.writable():
             raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is open for reading")
         return False
-    if getattr(file, "encoding", None) is not None:
-        return True  # whatever the mode is, which of a file of `codecs` is that of the file beneath
+    if is_text_file(file):
+        return True
     mode: object = getattr(file, "mode", None)
     if isinstance(mode, str) and "b" in mode:
         return False

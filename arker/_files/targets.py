@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
-from arker._files.sources import is_path, name_of
+from arker._files.sources import is_path, is_text_file, name_of
 from arker._files.written import drain_of, rest_of
 from arker._tasks.cleanup import retrieve
 from arker._tasks.threads import begin_in_thread, in_thread
@@ -211,8 +211,13 @@ def check_target(argument: str, value: object) -> None:
         return
     if not callable(getattr(value, "write", None)):
         raise InvalidArgumentError(argument, value, "expected a path, or a file object that can be written to")
-    if isinstance(value, io.TextIOBase):
+    if is_text_file(value):
         raise InvalidArgumentError(argument, value, "expected a file object opened in binary mode ('wb')")
+    if getattr(value, "closed", False) is True:
+        raise InvalidArgumentError(argument, value, "expected a file object that is open; this one is closed")
+    # Classes of callers often have a write method alone, and do not say that they are writable.
+    if isinstance(value, (io.FileIO, io.BufferedReader)) and not value.writable():
+        raise InvalidArgumentError(argument, value, "expected a file object that is open for writing")
 
 
 __all__ = ["LocalTarget", "ObjectTarget", "SpanWriter", "check_target", "write_small"]

@@ -339,8 +339,8 @@ async def test_nor_what_a_file_takes_nothing_of(vm: AsyncVM) -> None:
 
 
 async def test_a_file_of_codecs_takes_text(vm: AsyncVM, tmp_path: Path) -> None:
-    with codecs.open(str(tmp_path / "f"), "w", "utf-16") as file:
-        await vm.run("printf '\\303\\251'", on_stdout=file)
+    with (tmp_path / "f").open("wb") as binary:
+        await vm.run("printf '\\303\\251'", on_stdout=codecs.getwriter("utf-16")(binary))
     assert (tmp_path / "f").read_text("utf-16") == "é"
 
 
