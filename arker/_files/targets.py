@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
@@ -216,7 +216,8 @@ def check_target(argument: str, value: object) -> None:
     if getattr(value, "closed", False) is True:
         raise InvalidArgumentError(argument, value, "expected a file object that is open; this one is closed")
     # Classes of callers often have a write method alone, and do not say that they are writable.
-    if isinstance(value, (io.FileIO, io.BufferedReader)) and not value.writable():
+    given: Any = value
+    if isinstance(given, (io.FileIO, io.BufferedReader)) and not given.writable():
         raise InvalidArgumentError(argument, value, "expected a file object that is open for writing")
 
 
