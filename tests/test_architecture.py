@@ -240,7 +240,17 @@ def test_libraries_stay_behind_their_doors() -> None:
     typed.add("arker._cli.proxy")  # which is a server
     assert importers_of("aiohttp") == typed | {
         f"{http}.{name}"
-        for name in ("callers", "exchanges", "failures", "opened", "replies", "sessions", "silence", "sockets")
+        for name in (
+            "callers",
+            "exchanges",
+            "failures",
+            "opened",
+            "replies",
+            "resolver",
+            "sessions",
+            "silence",
+            "sockets",
+        )
     }
 
 

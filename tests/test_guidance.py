@@ -40,6 +40,12 @@ CLASSES: dict[str, list[type]] = {
     "Terminal": [arker.AsyncTerminal, arker_sync.Terminal],
     "Emulator": [Emulator],
     "CompletedRunResult": [arker.models.CompletedRunResult],
+    "BackgroundRunResult": [arker.models.BackgroundRunResult],
+    "RunSummary": [arker.models.RunSummary, arker.models.Run],
+    "Vm": [arker.models.Vm],
+    "Session": [arker.models.Session],
+    "Tunnel": [arker.models.Tunnel],
+    "Filesystem": [arker.models.Filesystem],
     "RunFailedError": [arker.RunFailedError],
     "FileStat": [arker.FileStat],
     "FileEntry": [arker.FileEntry],
@@ -59,6 +65,21 @@ def test_what_is_named_is_there_and_what_is_misremembered_is_not(name: str, give
         documented = f"    {first[0]}: " in (cls.__doc__ or "")  # what an error's initializer sets
         assert hasattr(cls, first[0]) or documented, (cls, use)
         assert not hasattr(cls, given), (cls, given)
+
+
+def test_the_methods_are_there_that_records_are_for() -> None:
+    told = " ".join(
+        use
+        for name in ("BackgroundRunResult", "Vm", "Session", "Tunnel", "Filesystem")
+        for use in INSTEAD[name].values()
+    )
+    for cls, methods in [
+        (arker.AsyncArker, ["vm", "iter_vms", "delete_filesystem"]),
+        (arker.AsyncVM, ["attach_run", "run", "start", "tunnel", "delete_session", "delete_tunnel"]),
+    ]:
+        for method in methods:
+            assert hasattr(cls, method)
+            assert re.search(rf"\b{method}\b", told)
 
 
 PACKAGES: dict[str, ModuleType] = {"arker": arker, "arker_sync": arker_sync}
@@ -180,6 +201,19 @@ def test_names_from_elsewhere() -> None:
             (stat, "mtime", "'FileStat' object has no attribute 'mtime'; use mtime_ns"),
             (entry, "size", "'FileEntry' object has no attribute 'size'; use stat"),
             (outcome, "result", "'FleetOutcome' object has no attribute 'result'; use unwrap, or value"),
+            (
+                arker.models.Vm(vm_id="v"),
+                "delete",
+                "'Vm' object has no attribute 'delete'; use vm_id: vm(vm_id) of the client gives a handle that has it, "
+                "and iter_vms gives such handles",
+            ),
+            (
+                arker.models.RunSummary(run_id="r"),
+                "wait",
+                "'RunSummary' object has no attribute 'wait'; use run_id: attach_run(run_id) of the VM gives a handle "
+                "that has it",
+            ),
+            (arker.models.Vm(vm_id="v"), "unheard_of", "'Vm' object has no attribute 'unheard_of'"),
             (asyncio_client.vm("a"), "open", "'AsyncVM' object has no attribute 'open'; use files"),
             (failed, "unheard_of", "'RunFailedError' object has no attribute 'unheard_of'"),
             (result, "unheard_of", "'CompletedRunResult' object has no attribute 'unheard_of'"),

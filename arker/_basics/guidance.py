@@ -40,6 +40,13 @@ _TUNNEL: Final = {
     **dict.fromkeys(["get", "post", "fetch"], "request"),
     **dict.fromkeys(["host", "hostname", "address"], "url"),
 }
+_RUN_RECORD: Final = {
+    **dict.fromkeys(
+        ["wait", "cancel", "kill", "refresh", "write", "signal"],
+        "run_id: attach_run(run_id) of the VM gives a handle that has it",
+    ),
+    "id": "run_id",
+}
 _EXIT_CODE: Final = dict.fromkeys(["returncode", "return_code", "exitcode"], "exit_code")
 INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     "AsyncArker": {"close": "aclose"},
@@ -165,6 +172,34 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         **dict.fromkeys(["check_returncode", "raise_for_status", "check"], "ok, or check=True of the call"),
         **dict.fromkeys(["lines", "stdout_lines"], "stdout_text.splitlines()"),
         "id": "run_id",
+    },
+    "BackgroundRunResult": {
+        **_RUN_RECORD,
+        **dict.fromkeys(
+            ["stdout", "stderr", "stdout_text", "stderr_text", "exit_code", "returncode", "ok", "lines", "output"],
+            "run_id: attach_run(run_id) of the VM gives a handle whose wait gives the result",
+        ),
+    },
+    "RunSummary": _RUN_RECORD,
+    "Vm": {
+        **dict.fromkeys(
+            ["run", "start", "delete", "fork", "files", "sync", "upload", "download", "upload_dir", "download_dir"],
+            "vm_id: vm(vm_id) of the client gives a handle that has it, and iter_vms gives such handles",
+        ),
+        "id": "vm_id",
+    },
+    "Session": {
+        **dict.fromkeys(["run", "start"], "session_id, which run and start of the VM take"),
+        **dict.fromkeys(["delete", "close", "kill"], "session_id, which delete_session of the VM takes"),
+        "id": "session_id",
+    },
+    "Tunnel": {
+        **dict.fromkeys(["delete", "close"], "tunnel_key, which delete_tunnel of the VM takes"),
+        **dict.fromkeys(["request"], "url, or tunnel of the VM, whose block gives a handle that has it"),
+    },
+    "Filesystem": {
+        "delete": "filesystem_id, which delete_filesystem of the client takes",
+        "id": "filesystem_id",
     },
     "RunFailedError": {**_EXIT_CODE, "output": "stdout_text, or stdout for bytes"},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import io
 import re
@@ -11,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from arker._files.sources import is_text_file
+from arker._files.written import drain_of, rest_of
 from arker.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -75,11 +76,11 @@ def _is_text(argument: str, file: Any) -> bool:
         if not file.writable():
             raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is open for reading")
         return False
+    if is_text_file(file):
+        return True
     mode: object = getattr(file, "mode", None)
     if isinstance(mode, str) and "b" in mode:
         return False
-    if getattr(file, "encoding", None) is not None:
-        return True
     declared = _declared(file.write)
     if "str" in declared or not declared.isdisjoint(_BYTES):
         return "str" in declared
@@ -87,7 +88,7 @@ def _is_text(argument: str, file: Any) -> bool:
         return True
     try:
         found: object = file.write("")
-    except (TypeError, AttributeError):  # it adds text to bytes, or decodes it
+    except (TypeError, AttributeError, AssertionError):  # it adds text to bytes, decodes it, or is a pipe of asyncio
         return False
     if inspect.iscoroutine(found):
         found.close()  # only the awaiting would tell
@@ -114,10 +115,10 @@ def _write(file: Any, piece: Any) -> Awaitable[object] | None:
         if inspect.isawaitable(written):
             return _write_on(file, left, cast("Awaitable[object]", written))
         left = _left(file, left, written)
-    flush: object = getattr(file, "flush", None)
     # It is to be seen as it comes.
-    flushed: object = flush() if callable(flush) else None
-    return cast("Awaitable[object]", flushed) if inspect.isawaitable(flushed) else None
+    settle: Any = next(filter(callable, (getattr(file, "flush", None), drain_of(file))), None)
+    settled: object = None if settle is None else settle()
+    return cast("Awaitable[object]", settled) if inspect.isawaitable(settled) else None
 
 
 async def _write_on(file: Any, left: Any, begun: Awaitable[object]) -> None:
@@ -127,12 +128,8 @@ async def _write_on(file: Any, left: Any, begun: Awaitable[object]) -> None:
 
 
 def _left(file: Any, piece: Any, written: object) -> Any:
-    """Return what is left of a piece: a raw file may take a part only."""
-    if written is None and isinstance(file, io.RawIOBase):
-        raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
-    if isinstance(piece, bytes) and isinstance(written, int) and 0 < written < len(piece):
-        return piece[written:]
-    return piece[:0]
+    """Return what is left of a piece, of which text is always taken as a whole."""
+    return rest_of(file, piece, written) if isinstance(piece, bytes) else piece[:0]
 
 
 __all__ = ["Sink", "sink_of"]

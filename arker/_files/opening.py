@@ -20,6 +20,7 @@ from arker._files.sources import (
     check_local,
     is_buffer,
     is_path,
+    is_read_by_size,
     name_of,
 )
 from arker._files.spool import InThread, spool_file, spool_iterable, spool_object
@@ -38,17 +39,18 @@ async def open_source(argument: str, value: Any) -> Source:
         name = check_local(argument, value)
         file, misleads = await opened_in_thread(lambda: _look_into(open_file(name)), lambda made: made[0].close())
         return await spool_file(argument, value, file) if misleads else file
-    if _is_read_by_size(value):
+    by_size = is_read_by_size(value)
+    if by_size and inspect.iscoroutinefunction(value.read):
         # Its iteration would go by lines, which may be short, or longer than asyncio's streams take.
         return await spool_object(argument, value)
     if isinstance(value, AsyncIterable):
         return await spool_iterable(argument, cast("object", value), cast("AsyncIterable[object]", value))
-    if type(value) is io.BytesIO:
+    if type(value) is io.BytesIO and not value.closed:
         # Its buffer is shared, not copied, and not locked against the caller.
         view = memoryview(value.getvalue())[value.tell() :]
         value.seek(0, os.SEEK_END)
         return MemorySource(view)
-    if not callable(getattr(value, "read", None)):
+    if not by_size:
         return await spool_iterable(argument, value, InThread(iter(cast("Iterable[object]", value))))
     source = await opened_in_thread(lambda: _of_object(argument, value), lambda made: made.close() if made else None)
     return source if source is not None else await spool_object(argument, value)
@@ -79,6 +81,8 @@ def _of_object(argument: str, file: Any) -> Source | None:
     Return None if it has to be read to its end, because it cannot seek or its size is wrong.
     """
     try:
+        if _is_only_written(file):
+            raise InvalidArgumentError(argument, file, "expected a file object that is open for reading")
         if not _seekable(file):
             return None
         raw: Any = getattr(file, "raw", file) if type(file) in _BUFFERED else file
@@ -94,20 +98,19 @@ def _of_object(argument: str, file: Any) -> Source | None:
                 return None
             file.seek(base + source.size)
             return source
-        return ObjectSource(file)
+        return ObjectSource(argument, file)
     except OSError as error:
         raise LocalFileError(error, name_of(file)) from error
+    except InvalidArgumentError:
+        raise
     except ValueError as error:  # it was closed
         raise InvalidArgumentError(argument, file, f"expected a file object that can be read ({error})") from None
 
 
-def _is_read_by_size(value: Any) -> bool:
-    """Return whether an object has a coroutine function ``read`` of a number of bytes."""
-    read: Any = getattr(value, "read", None)
-    if not inspect.iscoroutinefunction(read):
-        return False
-    first = next(iter(inspect.signature(read).parameters.values()), None)
-    return first is not None and first.kind is not inspect.Parameter.KEYWORD_ONLY
+def _is_only_written(file: Any) -> bool:
+    """Return whether a file object says that it cannot be read. Where it is at its end, reading it would not tell."""
+    ask: Any = getattr(file, "readable", None)
+    return callable(ask) and not inspect.iscoroutinefunction(ask) and ask() is False
 
 
 def _seekable(file: Any) -> bool:

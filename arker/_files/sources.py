@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import inspect
 import io
 import os
 import threading
@@ -21,6 +23,8 @@ _LONGEST_NAME: Final = 120
 
 
 _NOTHING: Final = memoryview(b"")
+_CODECS: Final = (codecs.StreamReader, codecs.StreamWriter, codecs.StreamReaderWriter)
+"""Classes of text whose mode is that of the binary file beneath."""
 
 
 class Source(Protocol):
@@ -133,7 +137,8 @@ class ObjectSource:
 
     in_memory = False
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, argument: str, file: IO[bytes]) -> None:
+        self._argument = argument
         self._file = file
         self._name = name_of(file)
         self._lock = threading.Lock()
@@ -157,10 +162,13 @@ class ObjectSource:
                     piece = self._file.read(end - start)
                     if not piece:
                         raise FileChangedError(f"{self._name} gives fewer bytes than its size")
+                    check_piece(self._argument, self._file, piece)
                     pieces.append(piece)
                     start += len(piece)
             except OSError as error:
                 raise LocalFileError(error, self._name) from error
+            except InvalidArgumentError:
+                raise
             except ValueError as error:  # it was closed
                 raise LocalFileError(OSError(errno.EBADF, str(error)), self._name) from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -269,8 +277,13 @@ def check_source(argument: str, value: object) -> None:
         check_local(argument, value)
     elif not _gives_bytes(value):
         raise InvalidArgumentError(argument, value, _EXPECTED)
-    elif isinstance(value, io.TextIOBase):
-        raise InvalidArgumentError(argument, value, "expected a file object opened in binary mode ('rb')")
+    elif callable(getattr(value, "read", None)):
+        if is_text_file(value):
+            raise InvalidArgumentError(argument, value, "expected a file object opened in binary mode ('rb')")
+        if not (is_read_by_size(value) or isinstance(value, (AsyncIterable, Iterable))):
+            expected = "expected a file object whose read takes a number of bytes"
+            hint = "of an HTTP response, give its content, or an iterator over its bytes"
+            raise InvalidArgumentError(argument, value, f"{expected}; {hint}")
 
 
 def _gives_bytes(value: object) -> bool:
@@ -278,6 +291,31 @@ def _gives_bytes(value: object) -> bool:
     if isinstance(value, Mapping):
         return False
     return isinstance(value, (AsyncIterable, Iterable)) or callable(getattr(value, "read", None))
+
+
+def is_text_file(file: object) -> bool:
+    """Return whether a file object is one for text; those of `tempfile` say so by their encoding only."""
+    return isinstance(file, (io.TextIOBase, *_CODECS)) or isinstance(getattr(file, "encoding", None), str)
+
+
+def is_read_by_size(value: object) -> bool:
+    """Return whether an object has a ``read`` that takes a number of bytes."""
+    read = getattr(value, "read", None)
+    if not callable(read):
+        return False
+    try:
+        inspect.signature(read).bind(1)
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell
+        pass
+    return True
+
+
+def check_piece(argument: str, value: object, piece: object) -> None:
+    """Refuse what an object gives that are no bytes."""
+    if not is_buffer(piece):
+        raise InvalidArgumentError(argument, value, f"expected bytes from it, got {type(piece).__name__}")
 
 
 __all__ = [
@@ -289,9 +327,12 @@ __all__ = [
     "check_buffer",
     "check_data",
     "check_local",
+    "check_piece",
     "check_source",
     "check_typed",
     "is_buffer",
     "is_path",
+    "is_read_by_size",
+    "is_text_file",
     "name_of",
 ]

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
 from typing import TYPE_CHECKING, Final, cast
 
 from arker._files.ranges import MIB
-from arker._files.sources import FileSource, MemorySource, Source, is_buffer, name_of
+from arker._files.sources import FileSource, MemorySource, Source, check_piece, name_of
 from arker._files.temporary import TemporaryFile
 from arker._tasks.threads import finished_in_thread, in_own_thread, in_thread
-from arker.errors import InvalidArgumentError, LocalFileError
+from arker.errors import LocalFileError
 from arker.models import CHUNK_SIZE
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ class _Spool:
         self._file: TemporaryFile | None = None
 
     async def add(self, piece: object) -> None:
-        if not is_buffer(piece):
-            expected = f"expected bytes from it, got {type(piece).__name__}"
-            raise InvalidArgumentError(self._argument, self._value, expected)
-        self._start += piece
+        check_piece(self._argument, self._value, piece)
+        self._start += cast("bytes", piece)
         if len(self._start) > CHUNK_SIZE:
             await finished_in_thread(self._write)
 

@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Awaitable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
-from arker._files.sources import is_path, name_of
+from arker._files.sources import is_path, is_text_file, name_of
+from arker._files.written import drain_of, rest_of
 from arker._tasks.cleanup import retrieve
 from arker._tasks.threads import begin_in_thread, in_own_thread
 from arker.errors import InvalidArgumentError, LocalFileError
@@ -148,7 +149,8 @@ class ObjectTarget:
 
     def __init__(self, file: WritableFile, tell: Tell) -> None:
         self._file = file
-        self._is_awaited = inspect.iscoroutinefunction(file.write)
+        self._drain = drain_of(file)
+        self._in_loop = self._drain is not None or inspect.iscoroutinefunction(file.write)
         self._tell = tell
         self._pieces: list[bytes] = []
         self._count = 0
@@ -167,10 +169,13 @@ class ObjectTarget:
             self._done, self._count = self._done + self._count, 0
             while pieces:
                 # A coroutine that is made in a thread would be lost with a caller who is cancelled meanwhile.
-                begun = self._write(pieces) if self._is_awaited else await in_own_thread(self._write, pieces)
+                begun = self._write(pieces) if self._in_loop else await in_own_thread(self._write, pieces)
                 if begun is not None:
                     with self._named_errors():
                         self._advance(pieces, await begun)
+            if self._drain is not None:
+                with self._named_errors():
+                    await self._drain()
             self._tell(self._done)
 
     def _write(self, pieces: deque[bytes]) -> Awaitable[object] | None:
@@ -185,15 +190,8 @@ class ObjectTarget:
         return None
 
     def _advance(self, pieces: deque[bytes], count: object) -> None:
-        piece = pieces.popleft()
-        if count is None and isinstance(self._file, io.RawIOBase):
-            raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
-        # Raw files say how many bytes they took; some objects say nothing.
-        if isinstance(count, int) and not isinstance(count, bool):
-            if count <= 0:
-                raise OSError(errno.EIO, f"the file object took none of {len(piece)} bytes: write() returned {count}")
-            if count < len(piece):
-                pieces.appendleft(piece[count:])
+        if rest := rest_of(self._file, pieces.popleft(), count):
+            pieces.appendleft(rest)
 
     @contextmanager
     def _named_errors(self) -> Generator[None]:
@@ -213,8 +211,14 @@ def check_target(argument: str, value: object) -> None:
         return
     if not callable(getattr(value, "write", None)):
         raise InvalidArgumentError(argument, value, "expected a path, or a file object that can be written to")
-    if isinstance(value, io.TextIOBase):
+    if is_text_file(value):
         raise InvalidArgumentError(argument, value, "expected a file object opened in binary mode ('wb')")
+    if getattr(value, "closed", False) is True:
+        raise InvalidArgumentError(argument, value, "expected a file object that is open; this one is closed")
+    # Classes of callers often have a write method alone, and do not say that they are writable.
+    given: Any = value
+    if isinstance(given, (io.FileIO, io.BufferedReader)) and not given.writable():
+        raise InvalidArgumentError(argument, value, "expected a file object that is open for writing")
 
 
 __all__ = ["LocalTarget", "ObjectTarget", "SpanWriter", "check_target", "write_small"]

@@ -1,9 +1,11 @@
 """The base of the models of replies: declared fields, and values that do not fit their fields."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
+
+from arker._basics.guidance import instead
 
 # Annotations are evaluated here, not postponed: as strings, those of inherited fields would be looked up in the
 # modules of the subclasses.
@@ -43,6 +45,9 @@ class Reply:
     Attributes:
         misfits: Values from the server, by field, that do not have the field's type; the field then has its default.
     """
+
+    if not TYPE_CHECKING:
+        __getattr__ = instead
 
     misfits: Mapping[str, object] = field(default=NO_MISFITS, repr=False, eq=False)
 

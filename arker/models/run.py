@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from arker._basics.guidance import instead
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._page import Page
@@ -28,9 +27,6 @@ class _TextViews:
     __slots__ = ()
     stdout: bytes
     stderr: bytes
-
-    if not TYPE_CHECKING:
-        __getattr__ = instead
 
     @property
     def stdout_text(self) -> str:

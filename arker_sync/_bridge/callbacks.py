@@ -116,7 +116,8 @@ def relay_output(argument: str, value: Any) -> Any:
     if sink is None:
         return None
     expected = "expected an ordinary function, or a file that is open for writing"
-    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "write", None)):
+    awaited = (value, *(getattr(value, name, None) for name in ("write", "drain")))
+    if any(map(inspect.iscoroutinefunction, awaited)):
         raise InvalidArgumentError(argument, value, expected)
 
     def put(piece: Any) -> None:

@@ -62,8 +62,15 @@ def test_what_is_refused(vm: VM) -> None:
     async def asynchronous(_: str) -> None:
         raise AssertionError
 
+    class Stream:
+        def write(self, data: bytes) -> None:
+            raise AssertionError
+
+        async def drain(self) -> None:
+            raise AssertionError
+
     untyped: Any = vm
-    for value in (asynchronous, 5, "file", io.BytesIO):
+    for value in (asynchronous, 5, "file", io.BytesIO, Stream()):
         with pytest.raises(InvalidArgumentError) as caught:
             untyped.run("true", on_stdout=value)
         assert caught.value.argument == "on_stdout"

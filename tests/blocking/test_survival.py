@@ -127,6 +127,24 @@ print(len(Arker().list_vms()))
     assert names(blocking) == []
 
 
+def test_a_host_is_looked_up_at_exit(emulator: Emulator, blocking: Arker) -> None:
+    program = """
+import atexit
+from arker_sync import Arker
+
+client = Arker()
+atexit.register(lambda: [vm.delete() for vm in client.iter_vms()])
+client.fork("ubuntu")
+"""
+    # Only the list goes to a host with a name, so that no connection to it is there already.
+    named = {"ARKER_CONTROL_BASE_URL": emulator.url.replace("127.0.0.1", "localhost")}
+    command = [sys.executable, "-W", "error", "-c", program]
+    env = {**environment(emulator), **named}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert names(blocking) == []
+
+
 def test_an_exception_deletes_the_vms_of_a_block(emulator: Emulator, blocking: Arker) -> None:
     done = run(emulator, "an_exception", new=True)
     assert done.returncode == 1

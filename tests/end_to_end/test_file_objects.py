@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -108,6 +109,18 @@ class Bytes(Pieces):
         self.pieces.append(data)
 
 
+class Truthful(Pieces):
+    def write(self, data: bytes) -> bool:
+        self.pieces.append(data)
+        return True
+
+
+class Awaited(Pieces):
+    async def write(self, data: bytes) -> bool:
+        self.pieces.append(data)
+        return True
+
+
 class Text(Pieces):
     def write(self, text: str) -> int:
         self.pieces.append(text)
@@ -119,7 +132,9 @@ class Decoding(Pieces):
         self.pieces.append(data.decode())
 
 
-@pytest.mark.parametrize(("make", "given"), [(Bytes, b"hi\n"), (Text, "hi\n"), (Decoding, "hi\n")])
+@pytest.mark.parametrize(
+    ("make", "given"), [(Bytes, b"hi\n"), (Truthful, b"hi\n"), (Awaited, b"hi\n"), (Text, "hi\n"), (Decoding, "hi\n")]
+)
 async def test_output_is_given_as_a_class_of_one_s_own_takes_it(
     vm: AsyncVM, make: Callable[[], Any], given: object
 ) -> None:
@@ -173,6 +188,47 @@ async def test_the_output_of_a_program_of_this_machine(vm: AsyncVM) -> None:
     await vm.upload(program.stdout, "f")
     assert await program.wait() == 0
     assert await vm.files.read_bytes("f") == bytes(1_000_000) + b"\nend\n"
+
+
+class Stream:
+    """What asyncio's own streams do: `write` never waits, and belongs to the thread of the loop."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.waiting = self.most = 0
+
+    def write(self, data: bytes) -> None:
+        asyncio.get_running_loop()
+        self.data += data
+        self.waiting += len(data)
+        self.most = max(self.most, self.waiting)
+
+    async def drain(self) -> None:
+        await asyncio.sleep(0)
+        self.waiting = 0
+
+
+async def test_a_stream_is_given_more_when_it_has_room(vm: AsyncVM) -> None:
+    await vm.files.write_bytes("f", DATA * 4)
+    stream = Stream()
+    await vm.download("f", stream)
+    assert stream.data == DATA * 4
+    assert (stream.waiting, stream.most < len(DATA)) == (0, True)
+    stream = Stream()
+    await vm.run("cat f", on_stdout=stream)
+    assert (stream.data, stream.waiting) == (DATA * 4, 0)
+
+
+async def test_a_program_of_this_machine_as_a_target(vm: AsyncVM, tmp_path: Path) -> None:
+    await vm.files.write_bytes("f", DATA)
+    with (tmp_path / "f").open("wb") as file:
+        program = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=file)
+        assert program.stdin is not None
+        await vm.download("f", program.stdin)
+        await vm.run("echo end", on_stdout=program.stdin)
+        program.stdin.close()
+        assert await program.wait() == 0
+    assert (tmp_path / "f").read_bytes() == DATA + b"end\n"
 
 
 async def test_from_one_vm_to_another(ar: AsyncArker, vm: AsyncVM) -> None:
@@ -275,6 +331,17 @@ async def test_nor_is_text_lost(vm: AsyncVM) -> None:
     assert proxied.data == ["a\n"]
     with pytest.raises(InvalidArgumentError, match="annotate"):
         await vm.run("true", on_stdout=Unsaid())
+
+
+async def test_nor_what_a_file_takes_nothing_of(vm: AsyncVM) -> None:
+    with pytest.raises(OSError, match=r"took none of 3 bytes: write\(\) returned 0"):
+        await vm.run("echo hi", on_stdout=Own(0, lambda count: count))
+
+
+async def test_a_file_of_codecs_takes_text(vm: AsyncVM, tmp_path: Path) -> None:
+    with (tmp_path / "f").open("wb") as binary:
+        await vm.run("printf '\\303\\251'", on_stdout=codecs.getwriter("utf-16")(binary))
+    assert (tmp_path / "f").read_text("utf-16") == "é"
 
 
 async def test_nor_what_a_file_has_no_room_for(vm: AsyncVM) -> None:

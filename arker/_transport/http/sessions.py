@@ -25,6 +25,7 @@ from arker._basics.guidance import CLOSED
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker._tasks.running_loop import running_loop
+from arker._transport.http.resolver import Resolver
 from arker._transport.http.silence import Silences
 from arker.errors import ConfigurationError
 
@@ -272,13 +273,14 @@ class LoopSessions:
             limit=0 if self._max_connections is None else max(2, self._max_connections),
             limit_per_host=0,
             ttl_dns_cache=300,
+            resolver=(resolver := Resolver()),
             socket_factory=_keepalive_socket,
         )
         connector.tell_round_trip = self._tell_round_trip
         if self._idle is not None:
             connector.bounded, connector.silences = self._timeout, Silences(loop, self._idle)
         session = self._made(connector, headers=self._headers)
-        guard = self._guard(loop, sessions := [session])
+        guard = self._guard(loop, sessions := [session], resolver)
         # An async generator that has been started is closed by the loop's shutdown_asyncgens(), and the session with
         # it. It yields before it awaits anything, so a single step starts it.
         try:
@@ -290,7 +292,7 @@ class LoopSessions:
         return entry
 
     async def _guard(
-        self, loop: asyncio.AbstractEventLoop, sessions: list[aiohttp.ClientSession]
+        self, loop: asyncio.AbstractEventLoop, sessions: list[aiohttp.ClientSession], resolver: Resolver
     ) -> AsyncGenerator[None, None]:
         try:
             yield
@@ -301,6 +303,7 @@ class LoopSessions:
                     reader[1].set_exception(LostError())
             for session in sessions:
                 await session.close()
+            await resolver.close()
 
     def forget_other_threads(self) -> None:
         """Drop the parent's sessions in a child of ``os.fork()``, for loops whose threads do not exist here."""
