@@ -118,13 +118,16 @@ def hooks(
 
 
 def _both(first: Callable[[_Event], object] | None, second: Callable[[_Event], None]) -> Callable[[_Event], object]:
-    """Return a function that calls both, the second one also when the first one raises."""
+    """Return a function that calls both, the second one also when the first one raises, and returns the first's result.
+
+    That may be a coroutine, which the client closes and complains of.
+    """
     if first is None:
         return second
 
-    def both(event: _Event) -> None:
+    def both(event: _Event) -> object:
         try:
-            first(event)
+            return first(event)
         finally:
             second(event)
 

@@ -88,12 +88,14 @@ class Replayed:
 class FleetProgress:
     """The progress of an operation on a fleet: reported at the start and after each item or VM.
 
+    If the items were not counted in advance, it is also reported when the last one was drawn.
+
     Attributes:
         operation: ``"fork_many"`` (VMs are forked), ``"map"`` (items), ``"run"`` and ``"upload"`` (VMs) or
             ``"delete"`` (VMs, at the end).
         done: Number of finished VMs or items, including failed ones.
         failed: Number of failed ones.
-        total: Total number; None if the items are not counted in advance.
+        total: Total number; None if the items are not counted in advance, until the last one was drawn.
         vms: Number of VMs in the fleet at this time.
     """
 

@@ -112,6 +112,21 @@ async def test_other_hooks_are_called_too_and_break_nothing(server: ScriptedServ
     assert [span.name for span in recorded.spans()] == ["POST vm.run"]
 
 
+async def test_another_hook_that_has_to_be_awaited_is_complained_of(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def look(event: RequestEvent) -> None:
+        raise NotImplementedError
+
+    recorded = Recorded()
+    server.script(ok(completed()))
+    hooks = recorded.hooks(Hooks(on_request=lambda event: look(event)))
+    async with make_client(server, hooks=hooks) as client:
+        await client.vm("vm-1").run("true")
+    assert "expected an ordinary function" in caplog.text
+    assert [span.name for span in recorded.spans()] == ["POST vm.run"]
+
+
 def test_the_blocking_client_and_transfers(arker_emulator: Emulator) -> None:
     recorded = Recorded()
     with (

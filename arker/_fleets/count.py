@@ -38,6 +38,12 @@ class Count:
         self.failed += failed
         self.tell()
 
+    def end_at(self, total: int) -> None:
+        """Note how many there are in total, if they were not counted before."""
+        if self.total is None:
+            self.total = total
+            self.tell()
+
     def tell(self) -> None:
         if self._progress is None:
             return

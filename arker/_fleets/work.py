@@ -350,7 +350,11 @@ class ItemMap(Generic[Item, Value]):
             try:
                 if vm is None or not self._drawing:
                     raise StopAsyncIteration
-                item = await self._next_item()
+                try:
+                    item = await self._next_item()
+                except StopAsyncIteration:
+                    self._count.end_at(self._schedule.begun)
+                    raise
             except BaseException:
                 self._drawing = False
                 self._pool.give_back(vm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -16,6 +17,10 @@ T = TypeVar("T")
 
 CLEANUP_SECONDS: Final = 10.0
 """Bound on a clean-up in seconds: on finding the outcome of abandoned work, and on removing it."""
+
+
+APART: Final[ContextVar[bool]] = ContextVar("arker_apart", default=False)
+"""Whether a task works for another one, which waits for its end whatever happens."""
 
 
 async def carry_through(work: Coroutine[Any, Any, T]) -> T:
@@ -41,10 +46,11 @@ async def clean_up(work: Coroutine[Any, Any, T], *, cut: bool = True) -> T:
         cut: Whether it is then cancelled; else all that it waits for must be.
     """
     try:
-        task = running_loop().create_task(work)
+        loop = running_loop()
     except BaseException:
         work.close()
         raise
+    task = _begin_apart(loop, work)
     with hurry.cleaning_up(task, cut=cut):
         return await _settled(task)
 
@@ -83,7 +89,7 @@ async def make_or_undo(
     except BaseException:
         make.close()
         raise
-    task = loop.create_task(make)
+    task = _begin_apart(loop, make)
     over: asyncio.Future[None] = loop.create_future()
     # Neither a closure nor a scope: of hundreds of these at once, each object is one more for the garbage collector.
     task.add_done_callback(partial(_wake, over))
@@ -96,6 +102,14 @@ async def make_or_undo(
         return task.result()
     finally:
         del task  # it keeps what it failed with, whose traceback has this frame
+
+
+def _begin_apart(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    before = APART.set(True)
+    try:
+        return loop.create_task(work)
+    finally:
+        APART.reset(before)
 
 
 def _wake(over: asyncio.Future[None], _: asyncio.Task[Any]) -> None:
@@ -121,4 +135,4 @@ async def _settled(task: asyncio.Future[T]) -> T:
         del task, cancelled  # the traceback of what is raised has this frame
 
 
-__all__ = ["CLEANUP_SECONDS", "carry_through", "clean_up", "end", "make_or_undo", "retrieve"]
+__all__ = ["APART", "CLEANUP_SECONDS", "carry_through", "clean_up", "end", "make_or_undo", "retrieve"]

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from arker import AsyncArker
+from arker import AsyncArker, Hooks, RequestEvent
 from arker.emulator import Emulator
 from tests.support.forked import start
 from tests.support.length import cases
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 PROGRAM = """
 import asyncio, contextlib, json, signal, sys
-from arker import AsyncArker
+from arker import AsyncArker, Hooks, RequestEvent
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background inherit it as ignored
 options = json.loads(sys.argv[1])
@@ -118,7 +118,7 @@ async def test_the_signal_is_handled_only_while_a_block_lasts(emulator: Emulator
 
 LEFT = """
 import asyncio, json, os, signal, sys
-from arker import AsyncArker
+from arker import AsyncArker, Hooks, RequestEvent
 
 async def enter():
     return await AsyncArker(**json.loads(sys.argv[1])).__aenter__()
@@ -156,3 +156,32 @@ async def test_a_block_whose_task_has_ended_does_not_keep_the_process(emulator: 
     program = start("code", LEFT, options, kind, env={"ARKER_LEDGER": "off"}, **streams)
     output, _ = await asyncio.to_thread(program.communicate, timeout=PATIENCE)
     assert (program.returncode, output) == (-signal.SIGTERM, b"")
+
+
+@pytest.mark.parametrize("operation", ["fork", "vm.create_session", "vm.create_tunnel", "vm.run", "vm.delete"])
+def test_a_hook_that_ends_the_program_leaves_no_vm(emulator: Emulator, operation: str) -> None:
+    """The reply that it is told of is that of a task which the program's own one waits for, or of that one itself."""
+    told: list[str] = []
+
+    def end(event: RequestEvent) -> None:
+        told.append(event.operation)
+        if event.operation == operation and told.count(operation) == 1:
+            raise SystemExit(f"enough of {operation}")
+
+    async def use() -> None:
+        async with (
+            AsyncArker(**emulator.client_options, hooks=Hooks(on_request=end)) as ar,
+            await ar.fork("ubuntu") as vm,
+            vm.open_session() as session,
+            vm.tunnel(8080),
+        ):
+            await session.run("true")
+
+    async def left() -> list[str]:
+        async with AsyncArker(**emulator.client_options) as ar:
+            return [vm.id async for vm in ar.iter_vms()]
+
+    with pytest.raises(SystemExit, match=f"enough of {operation}"):
+        asyncio.run(use())
+    assert asyncio.run(left()) == []
+    assert told[-1] == "vm.delete"

@@ -221,7 +221,8 @@ async def test_progress(fleet: AsyncFleet) -> None:
     assert (told[0].failed, told[-1].failed) == (0, 2)
     told.clear()
     assert len([outcome async for outcome in fleet.map(odd, iter(range(4)), progress=told.append)]) == 4
-    assert {each.total for each in told} == {None}
+    assert (told[0].total, told[-1].done, told[-1].total) == (None, 4, 4)
+    assert [each.total for each in told].count(None) + [each.total for each in told].count(4) == len(told) == 6
 
 
 class Aborted(BaseException):
