@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 @contextmanager
-def none_left() -> Iterator[None]:
+def none_left() -> Generator[None, None, None]:
     """Have no thread started, as where a container has as many as it may."""
 
     def start(_: threading.Thread) -> None:
