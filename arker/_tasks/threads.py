@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from arker._tasks.cleanup import carry_through
 from arker._tasks.running_loop import running_loop
@@ -26,18 +26,51 @@ def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
     (Threads of anyio end with the task that the loop was started for. If a library has replaced the running of loops,
     as `nest_asyncio` does, there is no such task, and the interpreter would wait for the threads at its end.)
 
-    If no thread can be started because the interpreter is ending, the loop itself does the work at once.
+    If no thread can be started, because the interpreter is ending or there are as many as there may be, the loop itself
+    does the work at once.
     """
     loop = running_loop()
+    once = _Once(work)
     try:
-        return loop.run_in_executor(None, work)
+        return loop.run_in_executor(None, once)
     except RuntimeError:
         done: asyncio.Future[T] = loop.create_future()
         try:
-            done.set_result(work())
+            done.set_result(once())
         except Exception as error:
             done.set_exception(error)
         return done
+
+
+class _Once(Generic[T]):
+    """Work that is done by the first thread that calls it; a second one gets the same outcome.
+
+    An executor that cannot start another thread raises an error although the work is in its queue, where one of its
+    other threads finds it later: what is read from a caller's file would be read twice.
+    """
+
+    __slots__ = ("_error", "_lock", "_value", "_work")
+    _value: T
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work: Callable[[], T] | None = work
+        self._error: BaseException | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> T:
+        with self._lock:
+            work, self._work = self._work, None
+            if work is not None:
+                try:
+                    self._value = work()
+                except BaseException as error:
+                    self._error = error
+        if self._error is None:
+            return self._value
+        try:
+            raise self._error
+        finally:
+            del self, work  # the traceback has this frame
 
 
 def as_value(error: E) -> E:

@@ -25,8 +25,9 @@ class Answer:
 
     def listen(self) -> None:
         """Read the answer in a separate thread."""
-        self._listener = threading.Thread(target=self._listen, name="arker-emulator-ready", daemon=True)
-        self._listener.start()
+        listener = threading.Thread(target=self._listen, name="arker-emulator-ready", daemon=True)
+        listener.start()
+        self._listener = listener
 
     def _listen(self) -> None:
         with self._output as output:
@@ -69,7 +70,7 @@ class Answer:
             self._listener.join(seconds)
 
     def close(self) -> None:
-        """Close the output of a process that was not started."""
+        """Close the output of a process that is not listened to."""
         self._output.close()
 
 

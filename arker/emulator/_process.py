@@ -150,8 +150,12 @@ class Emulator(Controlled):
                 self._owner = os.getpid()
                 try:
                     self._launch()
-                except OSError as error:
+                except (OSError, RuntimeError) as error:  # the latter where no thread can be started
                     self._let_go()
+                    if self._process is not None:
+                        self._process.kill()
+                        self._process.wait()
+                        self._process = self._url = None
                     if self._answer is not None:
                         self._answer.close()
                     self._remove_state()

@@ -123,7 +123,9 @@ _OLD_SIZE: Final = 2**31 - 1
 
 
 # Read now: later there may be no descriptor left to open a file.
-SCHEMAS: Final[Mapping[str, Json]] = orjson.loads(files(__package__).joinpath("generation_1.json").read_bytes())
+SCHEMAS: Final[Mapping[str, Json]] = orjson.loads(
+    files("arker.emulator.server").joinpath("generation_1.json").read_bytes()
+)
 """The schemas of generation 1 by their names."""
 
 
