@@ -258,8 +258,12 @@ class ItemMap(Generic[Item, Value]):
 
     async def next(self) -> FleetOutcome[AsyncVM, Item, Value]:
         """Return the next outcome. A cancelled call loses nothing: the next call returns that outcome."""
-        if not self._begun and not self._over:
-            self._begin()
+        if not self._over:
+            if not self._begun:
+                self._begin()
+            elif running_loop() is not self._loop:
+                where = "another event loop (in the parent, if this process was forked)"
+                raise ConfigurationError(f"the iteration has begun in {where}, where its work goes on")
         while not self._over:
             if not self._workers:
                 self._schedule.skip_missing()

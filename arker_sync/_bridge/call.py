@@ -123,7 +123,18 @@ def seated() -> Generator[Seat, None, None]:
 class Call(Generic[T]):
     """A call into the loop. Its caller waits in `wait`, and meanwhile runs the errands that come from the loop."""
 
-    __slots__ = ("__weakref__", "_abandoned", "_inbox", "_lock", "_over", "_running", "_seat", "_task", "_work")
+    __slots__ = (
+        "__weakref__",
+        "_abandoned",
+        "_inbox",
+        "_interrupted",
+        "_lock",
+        "_over",
+        "_running",
+        "_seat",
+        "_task",
+        "_work",
+    )
 
     def __init__(self, work: Coroutine[Any, Any, T], running: Running, seat: Seat | None = None) -> None:
         self._work = work
@@ -134,6 +145,7 @@ class Call(Generic[T]):
         self._lock = threading.Lock()
         self._over = False
         self._abandoned = False
+        self._interrupted = False
 
     @property
     def task(self) -> asyncio.Task[T] | None:
@@ -160,6 +172,8 @@ class Call(Generic[T]):
         _current.set(self._seat)
         task = self._task = self._running.loop.create_task(self._work)
         task.add_done_callback(self._inbox.put)
+        if self._interrupted:
+            self._interrupt()
 
     def wait(self) -> None:
         """Wait until the work has ended."""
@@ -217,6 +231,22 @@ class Call(Generic[T]):
             self._abandoned = True
             self._work.close()
             self._inbox.put(None)
+
+    def interrupt(self) -> None:
+        """Cancel the work at its next await, from any thread, as a task of asyncio is cancelled: it begins in any case.
+
+        What leaves a block, or deletes something, so gets to where it no longer minds.
+        """
+        try:
+            self._running.loop.call_soon_threadsafe(self._interrupt)
+        except RuntimeError:  # the loop was closed, and so nothing goes on there
+            self._inbox.put(None)
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        if self._task is not None:
+            # The task's first step, if it is still to come, comes before that.
+            self._running.loop.call_soon(self._task.cancel)
 
     def mute(self) -> None:
         """Stop waking the caller: the interpreter is ending, and the caller's thread must not raise before that."""

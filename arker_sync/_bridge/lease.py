@@ -126,7 +126,7 @@ class Lease:
                 if call.ended_with(error):
                     if hurry.asked() and isinstance(error, asyncio.CancelledError):
                         raise KeyboardInterrupt from None  # a clean-up that was cut off
-                    if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.cancelled):
+                    if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.has_raised(call)):
                         # Only the end of the client cancels a call whose caller goes on.
                         raise closed() from None
                 else:

@@ -18,26 +18,39 @@ _local = threading.local()
 class Worker:
     """A function that runs in a thread for a task of the loop.
 
-    If the task is cancelled, so are the function's calls.
+    If the task is cancelled, so is what the function calls then, or else its next call: once, as with a coroutine, so
+    that its blocks and ``finally`` clauses can do what they have to.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls: list[Call[Any]] = []
+        self._interrupted: list[Call[Any]] = []
         self._cancelled = False
 
     @property
     def cancelled(self) -> bool:
-        """Whether the task that waits for the function was cancelled."""
+        """Whether the task that waits for the function was cancelled, and no call has raised that yet."""
         return self._cancelled
 
     def begin(self, call: Call[Any]) -> None:
         """Note that the function makes a call."""
         with self._lock:
             self._calls.append(call)
-            cancelled = self._cancelled
-        if cancelled:
-            call.cancel()
+            if self._cancelled:
+                self._interrupt(call)
+
+    def _interrupt(self, call: Call[Any]) -> None:
+        self._interrupted.append(call)
+        call.interrupt()
+
+    def has_raised(self, call: Call[Any]) -> bool:
+        """Note that a call raises `asyncio.CancelledError`. Return whether it is because of this function's task."""
+        with self._lock:
+            if call not in self._interrupted:
+                return False
+            self._cancelled = False
+            return True
 
     def end(self, call: Call[Any]) -> None:
         """Note that the call has ended, if that was not noted before."""
@@ -64,9 +77,8 @@ class Worker:
         """Cancel the function's calls, because the task that waits for it is cancelled."""
         with self._lock:
             self._cancelled = True
-            calls = tuple(self._calls)
-        for call in calls:
-            call.cancel()
+            for call in self._calls:
+                self._interrupt(call)
 
 
 def current_worker() -> Worker | None:

@@ -30,7 +30,7 @@ def in_threads(function: Any, handle: type[Facade], lease: Lease) -> Any:
     """Return the async client's version of a caller's function that works on a handle.
 
     Each call of it runs in a thread of a pool, `MAX_THREADS` at once. When the task that waits for it is cancelled, the
-    calls that the function makes are, too: they raise `asyncio.CancelledError` in its thread.
+    call that the function then makes, or its next one, raises `asyncio.CancelledError` in its thread.
 
     Args:
         function: Takes a blocking handle and another argument. The client refuses a value that is not a function.

@@ -17,6 +17,7 @@ from arker import (
     AsyncArker,
     AsyncFleet,
     AsyncVM,
+    ConfigurationError,
     DeadlineExceededError,
     FleetError,
     FleetOutcome,
@@ -237,6 +238,14 @@ async def _next(
     outcomes: AsyncIterator[FleetOutcome[AsyncVM, int, str]],
 ) -> FleetOutcome[AsyncVM, int, str]:
     return await anext(outcomes)
+
+
+async def test_outcomes_are_not_asked_for_in_another_loop(fleet: AsyncFleet) -> None:
+    outcomes = fleet.map(echo, range(3))
+    await anext(outcomes)
+    with pytest.raises(ConfigurationError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, _next(outcomes))
+    assert len([outcome async for outcome in outcomes]) == 2
 
 
 async def test_several_tasks_share_the_outcomes(fleet: AsyncFleet) -> None:
