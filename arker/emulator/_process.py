@@ -74,6 +74,9 @@ class Emulator(Controlled):
             if name not in known:
                 # Its value is not shown: it may be a key under a misspelt name.
                 raise InvalidArgumentError(name, "(not shown)", f"unknown option; expected {', '.join(known)}")
+        if options is not None and not isinstance(options, EmulatorOptions):  # pyright: ignore[reportUnnecessaryIsInstance]
+            shown = f"({type(options).__name__})"  # without its content, in which there may be a key
+            raise InvalidArgumentError("options", shown, "expected EmulatorOptions; single settings are keywords")
         self._options = EmulatorOptions(**keywords) if options is None else attrs.evolve(options, **keywords)
         self._api_key = self._options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
         self._lock = threading.Lock()

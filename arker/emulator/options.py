@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -107,11 +108,22 @@ def _state(_: Any, attribute: _Attribute, value: Path | None) -> None:
         )
 
 
-def _as_path(value: object) -> Path:
-    """Return a path in full: the server has another working directory. What is none is left for the check."""
-    if not isinstance(value, (str, Path)) or not str(value):
-        raise InvalidArgumentError("state", value, "expected the path of a directory")
-    return Path(os.path.abspath(value))
+def _as_path(argument: str, value: str | bytes | os.PathLike[str]) -> Path:
+    """Return a path in full: the server has another working directory. What is none is refused."""
+    path = None
+    with contextlib.suppress(TypeError):
+        path = os.fspath(value)
+    if not isinstance(path, str) or not path:
+        raise InvalidArgumentError(argument, value, "expected the path of a directory")
+    return Path(os.path.abspath(path))
+
+
+def _as_parent(value: str | os.PathLike[str]) -> Path:
+    return _as_path("state_parent", value)
+
+
+def _as_state(value: str | os.PathLike[str]) -> Path:
+    return _as_path("state", value)
 
 
 def _as_tuple(value: Any) -> Any:
@@ -124,9 +136,16 @@ def _host_ports(_: Any, attribute: _Attribute, value: Sequence[object]) -> None:
         raise InvalidArgumentError(attribute.name, value, "expected a list of port numbers from 1 to 65535")
 
 
-def _organisations(_: Any, attribute: _Attribute, value: Mapping[str, str]) -> None:
-    for name, key in value.items():
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name in {LOCAL_ORG_ID, "ArkerHQ"}:
+def _organisations(_: Any, attribute: _Attribute, value: object) -> None:
+    if not isinstance(value, Mapping):
+        # It is not shown, since there may be keys in it.
+        raise InvalidArgumentError(
+            attribute.name, "(not shown)", "expected a mapping of organisations' ids to API keys"
+        )
+    given: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]
+    for name, key in given.items():
+        known = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)
+        if not known or name in {LOCAL_ORG_ID, "ArkerHQ"}:
             raise InvalidArgumentError(attribute.name, name, "expected other organisations' ids as keys")
         _check_key(f"{attribute.name}[{name!r}]", key)
 
@@ -175,8 +194,10 @@ class EmulatorOptions:
     process_limit: int = field(default=512, validator=_limit(8, "processes"))
     open_files_limit: int = field(default=16384, validator=_limit(256, "files"))
     spares: int = field(default=3, validator=_limit(0, "sandboxes", 100))
-    state_parent: Path | None = field(default=None, converter=attrs.converters.optional(Path), validator=_directory)
-    state: Path | None = field(default=None, converter=attrs.converters.optional(_as_path), validator=_state)
+    state_parent: Path | None = field(
+        default=None, converter=attrs.converters.optional(_as_parent), validator=_directory
+    )
+    state: Path | None = field(default=None, converter=attrs.converters.optional(_as_state), validator=_state)
     host_ports: Sequence[int] = field(default=(), converter=_as_tuple, validator=_host_ports)
     organisations: Mapping[str, str] = field(factory=dict[str, str], validator=_organisations, repr=False)
     start_timeout: float = field(default=120.0, validator=_seconds)

@@ -122,7 +122,10 @@ def _moment(_: Any, attribute: check.Attribute, value: object) -> None:
         raise InvalidArgumentError(attribute.name, value, f"expected one of {', '.join(_MOMENTS)}")
 
 
-_PATH = check.matching(r"/[!-~]{0,999}", "a path below the base URL, such as /v1/vms/*/runs")
+# One that began with the base URL's own path would be that of no request.
+_PATH = check.matching(
+    r"(?!/api(/|$))/[!-~]{0,999}", "a path below the base URL, without its /api, such as /v1/vms/*/runs"
+)
 
 
 @frozen(kw_only=True)

@@ -256,6 +256,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"action": "error", "method": 5}, "method"),
     ({"action": "error", "path": "v1/vms"}, "path"),
     ({"action": "error", "path": "/a b"}, "path"),
+    ({"action": "error", "path": "/api/v1/vms"}, "path"),
+    ({"action": "error", "path": "/api"}, "path"),
     ({"action": "error", "path": ["/"]}, "path"),
     ({"action": "error", "times": 0}, "times"),
     ({"action": "error", "times": 1.5}, "times"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,9 @@ def test_the_defaults() -> None:
         ("spares", True),
         ("open_files_limit", True),
         ("state_parent", "/nowhere/at/all"),
+        ("state_parent", 5),
+        ("state_parent", b"/tmp"),
+        ("state_parent", ""),
         ("host_ports", [0]),
         ("host_ports", [80, 65536]),
         ("host_ports", ["80"]),
@@ -60,6 +65,9 @@ def test_the_defaults() -> None:
         ("host_ports", 80),
         ("organisations", {"ArkerHQ": "long-enough-key"}),
         ("organisations", {"org_local": "long-enough-key"}),
+        ("organisations", {1: "long-enough-key"}),
+        ("organisations", ["org_x"]),
+        ("organisations", None),
     ],
 )
 def test_a_bad_option_is_refused_by_name(name: str, value: Any) -> None:
@@ -77,8 +85,27 @@ def test_a_bad_key_is_refused_without_showing_it(key: Any) -> None:
         assert not key or str(key) not in str(caught.value)
 
 
-def test_the_state_directorys_parent_may_be_a_string(tmp_path: Path) -> None:
-    assert EmulatorOptions(state_parent=str(tmp_path)).state_parent == tmp_path
+class PathOfAnotherLibrary(os.PathLike[str]):
+    """What `py.path.local` is, for instance."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@pytest.mark.parametrize("kind", [str, PathOfAnotherLibrary])
+def test_directories_may_be_strings_and_paths_of_other_libraries(kind: Callable[[Path], Any], tmp_path: Path) -> None:
+    assert EmulatorOptions(state_parent=kind(tmp_path)).state_parent == tmp_path
+    assert EmulatorOptions(state=kind(tmp_path)).state == tmp_path
+
+
+@pytest.mark.parametrize("given", [{"api_key": "a-secret-key"}, 8000, "http://127.0.0.1:8000"])
+def test_what_are_no_options_is_refused_without_showing_it(given: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="expected EmulatorOptions; single settings are keywords") as caught:
+        Emulator(given)
+    assert "secret" not in str(caught.value)
 
 
 def test_secrets_are_not_in_the_repr() -> None:
