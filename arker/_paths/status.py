@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._paths.checks import check_path
-from arker._paths.records import MisprintError, parse_found, parse_line
+from arker._paths.records import MisprintError, parse_found, parse_line, text_of
 from arker._paths.shell import PathShell, program
 from arker.entries import FileStat
 from arker.errors.remote import remote_file_error
 from arker.models import _checks as check
 
 STAT: Final = program(shell_program(__package__, "stat.sh"), links=True)
+STATS: Final = shell_program(__package__, "stats.sh")
 _TEST: Final = shell_program(__package__, "test.sh")
+
+_MOST_PATHS: Final = 400
+_MOST_LETTERS: Final = 16 * 1024
+"""Of paths in one command, which every server is to take in one line."""
 
 
 async def stat(
@@ -50,6 +56,50 @@ def parsed(tool: str, output: bytes, *, links: bool) -> FileStat:
     return parse_line(*fields[:3])
 
 
+async def stats(place: Place, paths: Sequence[str], operation: str) -> dict[str, FileStat]:
+    """Read the status of several paths, symlinks followed, by few commands. Those that lead to nothing are left out.
+
+    Args:
+        place: The VM.
+        paths: The paths.
+        operation: The name of the method of `AsyncFiles`.
+    """
+    shell = PathShell(place, operation)
+    found: dict[str, FileStat] = {}
+    batch: list[str] = []
+    letters = 0
+    for path in (*map(check_path, paths), ""):
+        if batch and (not path or len(batch) == _MOST_PATHS or letters + len(path) > _MOST_LETTERS):
+            tool = await shell.lister()
+            result = await shell.run(STATS, [tool, *batch], batch[:1])
+            try:
+                found.update(parsed_several(tool, result.stdout))
+            except MisprintError as error:
+                raise shell.wrong(str(error)) from None
+            batch, letters = [], 0
+        batch.append(path)
+        letters += len(path)
+    return found
+
+
+def parsed_several(tool: str, output: bytes) -> dict[str, FileStat]:
+    """Parse what the program for several paths prints. Raises `MisprintError`.
+
+    Args:
+        tool: The tool that it used.
+        output: Its output.
+    """
+    *fields, end = output.split(b"\0")
+    if end or len(fields) % 2:
+        raise MisprintError("it is cut short")
+    found: dict[str, FileStat] = {}
+    for facts, path in zip(fields[::2], fields[1::2], strict=True):
+        status = parse_found(facts, b"") if tool == "find" else parse_line(facts, b"", b"N")
+        if not status.is_symlink:
+            found[text_of(path)] = status
+    return found
+
+
 async def readlink(place: Place, path: object, *, deadline: float | None) -> str:
     """Read where a symlink leads; see `AsyncFiles.readlink`."""
     found = await stat(place, path, follow_symlinks=False, deadline=deadline, operation="readlink")
@@ -73,4 +123,4 @@ async def test(
     return result.stdout == b"1"
 
 
-__all__ = ["STAT", "parsed", "readlink", "stat", "test"]
+__all__ = ["STAT", "STATS", "parsed", "parsed_several", "readlink", "stat", "stats", "test"]

@@ -74,6 +74,21 @@ def test_the_status_of_paths(tree: Path, shell: str, tool: str) -> None:
             assert found.target_kind == ("directory" if is_link and path.name == ".hidden" else None)
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_status_of_several_paths(tree: Path, shell: str, tool: str) -> None:
+    (tree / "link|").symlink_to("file|x\n")
+    paths = [*tree.iterdir(), *tree.joinpath("dir").iterdir(), tree / "missing"]
+    done = run(shell, path_command(status.STATS, [tool, *map(os.fspath, paths)]))
+    assert (done.returncode, done.stderr) == (0, b"")
+    found = status.parsed_several(tool, done.stdout)
+    assert found.keys() == {os.fspath(path) for path in paths if path.exists()}
+    for name, entry in found.items():
+        facts = expected(Path(name), tool, follow=True)
+        assert shown(entry, facts) == facts
+        assert entry.kind == _kind(Path(name))
+
+
 def _kind(path: Path) -> str:
     return "directory" if path.is_dir() else "fifo" if path.is_fifo() else "file"
 
