@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import tempfile
 import weakref
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import anyio
 from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-from fsspec.spec import AbstractBufferedFile
+from fsspec.core import has_magic
 
 from arker import AsyncArker, AsyncRemoteFile, AsyncVM, NotFoundError, TransferProgress
-from arker.entries import FileStat
 from arker.errors import InvalidArgumentError
+from arker.integrations._fsspec_entries import described, followed, scanned
+from arker.integrations._fsspec_files import ArkerFile, ArkerStreamedFile, end_all
 from arker.integrations._shared import make_client
+from arker_sync import Arker
+from arker_sync._bridge.facade import twin
 
-_SPOOL = 8 * 1024 * 1024
-_SECONDS_TO_CLOSE = 10.0
+
+class _Kept(type(AsyncFileSystem)):  # type: ignore[misc]
+    """Keeps filesystems for those who ask for the same again. Clients that look the same may be different ones."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("client") is not None:
+            kwargs["skip_instance_cache"] = True
+        return super().__call__(*args, **kwargs)
 
 
-class ArkerFileSystem(AsyncFileSystem):
+class ArkerFileSystem(AsyncFileSystem, metaclass=_Kept):
     """The files of VMs: ``arker://VM/path``, where VM is an id or a name.
 
-        fs = ArkerFileSystem.of(client)
+        fs = ArkerFileSystem(client=client)
         fs.pipe(f"arker://{vm.id}/srv/data.csv", b"a,b")
 
     Without a client it makes one from the environment: of the cloud, or of an embedded backend of its own.
 
     Args:
-        client: The client to use; it stays the caller's. Use `of`, which keeps fsspec from confusing two clients.
+        client: The client to use, `AsyncArker` or `Arker`; it stays the caller's.
         use_listings_cache: Whether listings are kept until something is changed through this filesystem. By default
             they are not, because commands in the VM change files, too.
         options: Options of fsspec, such as ``asynchronous``, ``skip_instance_cache`` and ``listings_expiry_time``.
@@ -42,14 +50,18 @@ class ArkerFileSystem(AsyncFileSystem):
     protocol: ClassVar[str | tuple[str, ...]] = "arker"
     root_marker = ""
 
-    def __init__(self, *, client: AsyncArker | None = None, use_listings_cache: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *, client: AsyncArker | Arker | None = None, use_listings_cache: bool = False, **options: Any
+    ) -> None:
         super().__init__(use_listings_cache=use_listings_cache, **options)
-        if client is not None and not isinstance(client, AsyncArker):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgumentError("client", client, "expected an AsyncArker; it works for blocking calls as well")
-        self._client = client or make_client()
+        given = twin(client)
+        if given is not None and not isinstance(given, AsyncArker):
+            raise InvalidArgumentError("client", client, "expected an AsyncArker or an Arker")
+        self._client: AsyncArker = given or make_client()
         self._vms: dict[str, AsyncVM] = {}
-        if client is None and not self.asynchronous:
-            weakref.finalize(self, _close, self.loop, self._client)
+        self._open_files: weakref.WeakValueDictionary[int, ArkerFile] = weakref.WeakValueDictionary()
+        if not self.asynchronous:
+            weakref.finalize(self, end_all, self.loop, self._open_files, self._client if client is None else None)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -58,14 +70,14 @@ class ArkerFileSystem(AsyncFileSystem):
         return super()._strip_protocol(path).lstrip("/")
 
     @classmethod
-    def of(cls, client: AsyncArker, **options: Any) -> ArkerFileSystem:
+    def of(cls, client: AsyncArker | Arker, **options: Any) -> ArkerFileSystem:
         """Return a filesystem that uses a client, which stays the caller's.
 
         Args:
             client: The client; it may be in use in other event loops, too.
             options: As for the class.
         """
-        return cls(client=client, skip_instance_cache=True, **options)
+        return cls(client=client, **options)
 
     async def aclose(self) -> None:
         """Close the client that an asynchronous filesystem has made; others are closed with the filesystem."""
@@ -116,35 +128,26 @@ class ArkerFileSystem(AsyncFileSystem):
             return {"name": "", "size": 0, "type": "directory"}
         vm, inner = await self._place(path)
         own = await vm.files.stat(inner, follow_symlinks=False)
-        if not own.is_symlink:
-            return _described(path, own)
-        if own.target_kind is None:
-            return _described(path, own)
-        return {**_described(path, await vm.files.stat(inner)), "islink": True, "destination": own.target}
+        if not own.is_symlink or own.target_kind is None:
+            return described(path, own)
+        return followed(path, own, await vm.files.stat(inner))
 
     async def _ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path)
         found = self._ls_from_cache(path) if not kwargs.get("refresh") else None
         if found is None:
-            found = await self._listed(path)
+            found = await self._listed(path, detail=detail or self.dircache.use_listings_cache)
             self.dircache[path] = found
         return list(found) if detail else sorted(entry["name"] for entry in found)
 
-    async def _listed(self, path: str) -> list[dict[str, Any]]:
+    async def _listed(self, path: str, *, detail: bool) -> list[dict[str, Any]]:
         if not path:
             return [{"name": vm.id, "size": 0, "type": "directory"} async for vm in self._client.iter_vms()]
         vm, inner = await self._place(path)
         try:
-            return [found async for found in self._scanned(vm, path, inner)]
+            return await scanned(vm, path, inner, detail=detail)
         except NotADirectoryError:
             return [await self._info(path)]
-
-    async def _scanned(self, vm: AsyncVM, path: str, inner: str, *, recursive: bool = False) -> Any:
-        """Iterate over what is in a directory; symlinks to files have the size of the file, as they are read as it."""
-        prefix = path.partition("/")[0]
-        async for entry in vm.files.scandir(inner, recursive=recursive):
-            name = prefix + entry.path
-            yield await self._info(name) if entry.stat.target_kind == "file" else _described(name, entry.stat)
 
     async def _find(
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
@@ -158,7 +161,7 @@ class ArkerFileSystem(AsyncFileSystem):
         try:
             if withdirs and (top := await self._info(path))["type"] == "directory":
                 entries[path] = top
-            async for entry in self._scanned(vm, path, inner, recursive=True):
+            for entry in await scanned(vm, path, inner, recursive=True, detail=bool(kwargs.get("detail"))):
                 if withdirs or entry["type"] != "directory":
                     entries[entry["name"]] = entry
         except FileNotFoundError:
@@ -252,15 +255,46 @@ class ArkerFileSystem(AsyncFileSystem):
                 await vm.files.remove(inner)
             self._changed(each)
 
-    async def _mv_file(self, path1: str, path2: str) -> None:
+    def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
+        """Move files and directories: within a VM by renaming, with everything in them.
+
+        Args:
+            path1: The file or directory, a pattern, or a list of them.
+            path2: The target; the directory to move it into if there is one, or if it ends with a slash.
+            recursive: Whether directories are moved where that takes copying: by a pattern, and to another VM.
+            maxdepth: As for `cp`.
+            kwargs: As for `cp`.
+        """
+        sync(self.loop, self._mv, path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
+
+    async def _mv(
+        self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
+    ) -> None:
+        if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1) and maxdepth is None:
+            into = path2.endswith("/") or await self._isdir(path2)
+            target = f"{path2.rstrip('/')}/{self._strip_protocol(path1).rpartition('/')[2]}" if into else path2
+            # With a slash at its end, it is the content of a directory that goes into another one.
+            if not (into and path1.endswith("/")) and await self._renamed(path1, target):
+                return
+        await self._copy(path1, path2, recursive=recursive, maxdepth=maxdepth, **{**kwargs, "on_error": "raise"})
+        await self._rm(path1, recursive=recursive)
+
+    async def _renamed(self, path1: str, path2: str) -> bool:
+        """Rename a file or directory; return False for one of another VM."""
         vm, source = await self._place(path1)
         other, target = await self._place(path2)
-        if vm.id == other.id:
-            await vm.files.replace(source, target)
-        else:
+        if vm.id != other.id:
+            return False
+        await vm.files.stat(source, follow_symlinks=False)  # no directories are made for what is not there
+        await vm.files.mkdir(target.rpartition("/")[0] or "/", parents=True, exist_ok=True)
+        await vm.files.replace(source, target)
+        self._changed(path1, path2)
+        return True
+
+    async def _mv_file(self, path1: str, path2: str) -> None:
+        if not await self._renamed(path1, path2):
             await self._cp_file(path1, path2)
             await self._rm_file(path1)
-        self._changed(path1, path2)
 
     async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
         vm, inner = await self._place(path)
@@ -275,6 +309,25 @@ class ArkerFileSystem(AsyncFileSystem):
     async def _rmdir(self, path: str) -> None:
         vm, inner = await self._place(path)
         await vm.files.rmdir(inner)
+        self._changed(path)
+
+    def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
+        """Make an empty file, or set the times of one that is there to now.
+
+        Args:
+            path: The file.
+            truncate: Whether a file that is there is made empty.
+            kwargs: As for `open`.
+        """
+        if truncate:
+            super().touch(path, truncate=True, **kwargs)
+        else:
+            sync(self.loop, self._touched, path)
+
+    async def _touched(self, path: str) -> None:
+        vm, inner = await self._place(path)
+        await vm.files.mkdir(inner.rpartition("/")[0] or "/", parents=True, exist_ok=True)
+        await vm.files.touch(inner)
         self._changed(path)
 
     def rmdir(self, path: str) -> None:
@@ -307,89 +360,35 @@ class ArkerFileSystem(AsyncFileSystem):
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> ArkerFile:
         if "x" in mode and self.exists(path):
             raise FileExistsError(errno.EEXIST, "the file exists", path)
-        file = ArkerFile(self, path, mode, block_size or "default", **kwargs)
-        if "r" in mode and file.details["type"] == "directory":
-            raise IsADirectoryError(errno.EISDIR, "it is a directory", path)
+        return ArkerFile(self, path, mode, block_size or "default", **kwargs)
+
+    async def open_async(self, path: str, mode: str = "rb", **kwargs: Any) -> ArkerStreamedFile:
+        """Open a file whose methods are coroutines.
+
+        Args:
+            path: The file.
+            mode: ``rb``, ``wb`` or ``ab``.
+            kwargs: Options of fsspec.
+        """
+        if mode not in ("rb", "wb", "ab") or kwargs.get("compression"):
+            raise ValueError(f"open_async has the modes rb, wb and ab, without compression, not {mode!r}")
+        reading = await self._opened(path) if mode == "rb" else None
+        file = ArkerStreamedFile(self, self._strip_protocol(path), mode, reading, **kwargs)
+        if mode == "ab":
+            file.loc = await self._size_before(path)
         return file
 
+    async def _opened(self, path: str) -> AsyncRemoteFile[bytes]:
+        vm, inner = await self._place(path)
+        file = vm.files.open(inner, "rb")
+        await file.__aenter__()
+        return file
 
-class ArkerFile(AbstractBufferedFile):
-    """An open file of a VM: read by ranges of one version, or written as a whole when it is closed."""
-
-    fs: ArkerFileSystem
-    _read_from: AsyncRemoteFile[bytes] | None = None
-    _spool: IO[bytes] | None = None
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        return cast(bytes, sync(self.fs.loop, self._fetch, start, end))
-
-    async def _fetch(self, start: int, end: int) -> bytes:
-        if self._read_from is None:
-            vm, inner = await self.fs._place(self.path)
-            self._read_from = vm.files.open(inner, "rb")
-            await self._read_from.__aenter__()
-        self._read_from.seek(start)
-        return await self._read_from.read(end - start)
-
-    def _initiate_upload(self) -> None:
-        self._spool = tempfile.SpooledTemporaryFile(_SPOOL)  # noqa: SIM115 - it is closed with the file
-
-    def _upload_chunk(self, final: bool = False) -> bool:
-        assert self._spool is not None
-        self._spool.write(self.buffer.getvalue())
-        if final and self.autocommit:
-            self.commit()
-        return True
-
-    def commit(self) -> None:
-        """Write the file into the VM."""
-        sync(self.fs.loop, self._commit)
-
-    async def _commit(self) -> None:
-        assert self._spool is not None
-        vm, inner = await self.fs._place(self.path)
-        self._spool.seek(0)
-        if "a" in self.mode:
-            await vm.files.write_bytes(inner, self._spool.read(), append=True, parents=True)
-        else:
-            await self.fs._check_new(vm, inner, "create" if "x" in self.mode else "overwrite")
-            await vm.upload(self._spool, inner)
-        self._spool.close()
-        self.fs._changed(self.path)
-
-    def discard(self) -> None:
-        """Forget what was written."""
-        if self._spool is not None:
-            self._spool.close()
-
-    def close(self) -> None:
-        """Close the file; one that is written goes into the VM."""
+    async def _size_before(self, path: str) -> int:
         try:
-            super().close()
-        finally:
-            file, self._read_from = self._read_from, None
-            if file is not None:
-                sync(self.fs.loop, file.aclose)
-
-
-def _described(name: str, stat: FileStat) -> dict[str, Any]:
-    kinds = {"file": "file", "directory": "directory", "symlink": "link"}
-    described: dict[str, Any] = {
-        "name": name.rstrip("/"),
-        "size": 0 if stat.is_dir else stat.size,
-        "type": kinds.get(stat.kind, "other"),
-        "mode": stat.mode,
-        "uid": stat.uid,
-        "gid": stat.gid,
-        "ino": stat.inode,
-        "nlink": stat.links,
-        "islink": stat.is_symlink,
-        **{
-            key: None if value is None else value / 1e9
-            for key, value in (("mtime", stat.mtime_ns), ("ctime", stat.ctime_ns), ("created", stat.ctime_ns))
-        },
-    }
-    return {**described, "destination": stat.target} if stat.is_symlink else described
+            return cast(int, (await self._info(path))["size"])
+        except FileNotFoundError:
+            return 0
 
 
 async def _is_still(vm: AsyncVM, name: str) -> bool:
@@ -402,10 +401,6 @@ async def _is_still(vm: AsyncVM, name: str) -> bool:
 
 def _position(place: int, size: int) -> int:
     return max(0, size + place) if place < 0 else min(place, size)
-
-
-def _close(loop: asyncio.AbstractEventLoop, client: AsyncArker) -> None:
-    sync(loop, client.aclose, timeout=_SECONDS_TO_CLOSE)
 
 
 __all__ = ["ArkerFile", "ArkerFileSystem"]

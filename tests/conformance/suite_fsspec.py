@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +17,9 @@ from fsspec.callbacks import Callback
 from fsspec.tests import abstract
 from upath import UPath
 
-from arker import AsyncVM
+from arker import AsyncArker, AsyncVM, FileChangedError
 from arker.emulator import Emulator
+from arker.integrations import _fsspec_files
 from arker.integrations.fsspec import ArkerFileSystem
 from arker_sync import VM, Arker
 from tests.conformance.support import count_vms, run_page, set_environment
@@ -142,17 +145,95 @@ def test_symlinks_have_the_size_of_their_file_and_are_not_walked_into(vm: VM) ->
     assert fs.isdir(f"{place}/loop")
 
 
+def test_many_symlinks_take_few_commands(vm: VM) -> None:
+    vm.run(
+        "mkdir /tmp/names; cd /tmp/names; echo hello > file; for n in $(seq 900); do ln -s file link$n; done",
+        check=True,
+    )
+    fs, place = fsspec.filesystem("arker"), f"{vm.id}/tmp/names"
+    fs.ls(place)  # the first operation looks for tools
+    for look in (lambda: fs.ls(place), lambda: fs.find(place, detail=True).values()):
+        before = count_runs(vm)
+        found = look()
+        assert count_runs(vm) - before < 10
+        assert [entry["size"] for entry in found] == [6] * 901
+    before = count_runs(vm)
+    assert len(fs.find(place)) == 901
+    assert count_runs(vm) - before < 3
+
+
+def count_runs(vm: VM) -> int:
+    return len(list(vm.iter_runs()))
+
+
+def test_an_open_file_is_one_version(vm: VM) -> None:
+    fs, place = fsspec.filesystem("arker"), f"{vm.id}/tmp/versions"
+    fs.pipe_file(place, b"one")
+    with fs.open(place) as file:
+        fs.pipe_file(place, b"another one")
+        assert file.read() == b"one"
+    vm.run("head -c 9000000 /dev/zero > /tmp/versions")
+    with fs.open(place) as file:
+        fs.pipe_file(place, b"short")
+        with pytest.raises(FileChangedError):
+            file.read()
+
+
+def test_what_is_no_file_is_not_an_empty_one(vm: VM) -> None:
+    vm.run("mkfifo /tmp/fifo")
+    with pytest.raises(OSError, match="Invalid argument"):
+        fsspec.filesystem("arker").open(f"{vm.id}/tmp/fifo")
+
+
+def test_a_directory_is_moved_with_all_that_is_in_it(vm: VM) -> None:
+    fs, place = fsspec.filesystem("arker"), f"{vm.id}/tmp/whole"
+    vm.run("mkdir -p /tmp/whole/a/b; cd /tmp/whole/a; echo x > b/file; ln -s b loop; ln -s none broken; chmod 700 b")
+    content = "find . -printf '%P %y %m\n' | sort"
+    before = vm.run(content, cwd="/tmp/whole/a").stdout
+    fs.mv(f"{place}/a", f"{place}/new/c", recursive=True)
+    assert vm.run(content, cwd="/tmp/whole/new/c").stdout == before
+    fs.mkdir(f"{place}/d")
+    fs.mv(f"{place}/new/c", f"{place}/d")
+    assert vm.run(content, cwd="/tmp/whole/d/c").stdout == before
+    fs.mv(f"{place}/d/c/b/file", f"{place}/e/")
+    assert fs.cat_file(f"{place}/e/file") == b"x\n"
+    with pytest.raises(FileNotFoundError):
+        fs.mv(f"{place}/missing", f"{place}/f/missing")
+    assert not fs.exists(f"{place}/f")
+    fs.pipe({f"{place}/g/{name}": b"data" for name in ("1", "2")})
+    fs.mv(f"{place}/g/*", f"{place}/h/")
+    assert (fs.find(f"{place}/g"), fs.find(f"{place}/h")) == ([], [f"{place}/h/1", f"{place}/h/2"])
+    with Arker(ledger=False) as client, client.fork("ubuntu") as other:
+        fs.mv(f"{place}/h", f"{other.id}/tmp/h", recursive=True)
+        assert other.files.listdir("/tmp/h") == ["1", "2"]
+    assert not fs.exists(f"{place}/h")
+
+
 def test_files_are_moved_copied_and_appended_to(vm: VM) -> None:
     fs, place = fsspec.filesystem("arker"), f"{vm.id}/tmp/moved"
     fs.pipe_file(f"{place}/a", b"a")
     fs.mv(f"{place}/a", f"{place}/b")
     with fs.open(f"{place}/b", "ab") as file:
+        assert file.tell() == 1
         file.write(b"b")
+        assert file.tell() == 2
     assert fs.cat_file(f"{place}/b") == b"ab"
     assert fs.find(place) == [f"{place}/b"]
     with Arker(ledger=False) as client, client.fork("ubuntu") as other:
         fs.cp_file(f"{place}/b", f"{other.id}/tmp/copied")
         assert other.files.read_text("/tmp/copied") == "ab"
+
+
+def test_the_times_of_a_file_are_set(vm: VM) -> None:
+    fs, path = fsspec.filesystem("arker"), f"{vm.id}/tmp/touched/file"
+    fs.touch(path, truncate=False)
+    vm.run("echo data > /tmp/touched/file; touch -d 2001-01-01 /tmp/touched/file")
+    before = fs.modified(path)
+    fs.touch(path, truncate=False)
+    assert fs.modified(path) > before
+    assert fs.cat_file(path) == b"data\n"
+    fs.touch(path)
+    assert fs.size(path) == 0
 
 
 def test_what_is_in_a_directory_that_goes_too_is_removed_once(vm: VM) -> None:
@@ -208,10 +289,85 @@ def test_a_transaction_that_fails_writes_nothing(vm: VM) -> None:
     assert fs.cat_file(f"{place}/a") == b"a"
 
 
+def test_a_transaction_has_files_that_were_not_closed(vm: VM) -> None:
+    fs, path = ArkerFileSystem(skip_instance_cache=True), f"{vm.id}/tmp/transaction/left"
+    with fs.transaction:
+        file = fs.open(path, "wb")
+        file.write(b"data")
+    assert fs.cat_file(path) == b"data"
+    assert file.closed
+
+
+LEFT = """
+import fsspec
+fs = fsspec.filesystem("arker")
+file = fs.open("{path}", "{mode}")
+print(file.read() if file.readable() else file.write({data}))
+"""
+
+
+@pytest.mark.parametrize(("mode", "data"), [("rb", ""), ("r", ""), ("wb", 'b"new"'), ("w", '"new"')])
+def test_a_program_ends_with_files_that_it_has_left_open(vm: VM, mode: str, data: str) -> None:
+    vm.files.write_text("/tmp/left", "old")
+    program = LEFT.format(path=f"{vm.id}/tmp/left", mode=mode, data=data)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert ("was not closed before the end of the program" in done.stderr) == bool(data)
+    assert "Traceback" not in done.stderr
+    assert vm.files.read_text("/tmp/left") == "old"
+
+
+def test_the_garbage_collector_may_run_in_the_event_loop(vm: VM, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs, path = fsspec.filesystem("arker"), f"{vm.id}/tmp/garbage"
+    fs.pipe_file(path, b"data")
+    problems: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", problems.append)
+    files = [fs.open(path), fs.open(f"{path}-written", "wb")]
+    files[1].write(b"data")
+
+    async def drop() -> None:
+        files.clear()
+        gc.collect()
+        await asyncio.gather(*_fsspec_files._ending)
+
+    fsspec.asyn.sync(fs.loop, drop)
+    assert not problems
+    assert fs.cat_file(f"{path}-written") == b"data"
+
+
+def test_each_client_has_its_filesystem(vm: VM) -> None:
+    for turn in range(2):
+        with Arker(ledger=False) as client:
+            vm.files.write_text("/tmp/client.csv", f"number\n{turn}\n")
+            options = {"client": client}
+            table = pandas.read_csv(f"arker://{vm.id}/tmp/client.csv", storage_options=options)
+            assert list(table["number"]) == [turn]
+            assert ArkerFileSystem.of(client).exists(f"{vm.id}/tmp/client.csv")
+
+
+def test_files_for_coroutines(vm: VM) -> None:
+    async def main() -> None:
+        async with AsyncArker(ledger=False) as client:
+            fs, path = ArkerFileSystem(client=client, asynchronous=True), f"arker://{vm.id}/tmp/streamed"
+            async with await fs.open_async(path, "wb", block_size=4) as file:
+                assert await file.write(b"a line") == 6
+                await file.write(b"\n")
+            async with await fs.open_async(path, "ab") as file:
+                await file.write(b"more")
+                assert file.tell() == 11
+            async with await fs.open_async(path) as file:
+                assert (await file.read(2), await file.read()) == (b"a ", b"line\nmore")
+                file.seek(-4, 2)
+                assert await file.read(100) == b"more"
+            with pytest.raises(FileNotFoundError):
+                await fs.open_async(f"{path}-missing")
+
+    asyncio.run(main())
+
+
 def test_coroutines_use_the_caller_s_client(vm: VM) -> None:
     async def main() -> None:
-        from arker import AsyncArker
-
         async with AsyncArker(ledger=False) as client:
             fs = ArkerFileSystem.of(client, asynchronous=True)
             files: AsyncVM = await client.get_vm(vm.id)
