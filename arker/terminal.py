@@ -225,6 +225,7 @@ class AsyncTerminal(Held[str]):
         if self._connection.inherited:
             message = "the terminal belongs to the process that this one was forked from; terminal() gives a new one"
             raise ConfigurationError(message)
+        self._connection.check_loop()
         return self._connection
 
     # --- output ---------------------------------------------------------------------------------------------------
