@@ -44,6 +44,7 @@ CLASSES: dict[str, list[type]] = {
     "FileStat": [arker.FileStat],
     "FileEntry": [arker.FileEntry],
     "FleetOutcome": [arker.FleetOutcome],
+    "TunnelResponse": [arker.TunnelResponse],
 }
 
 
@@ -125,6 +126,7 @@ def test_names_from_elsewhere() -> None:
     stat = arker.FileStat(kind="file", size=1, mode=0o644, uid=0, gid=0, links=1)
     entry = arker.FileEntry(name="f", path="/f", stat=stat)
     outcome = arker.FleetOutcome[None, int, int](index=0, item=1, vm=None)
+    response = arker.TunnelResponse(204, {}, b"")
     with Emulator() as emulator:
         for value, name, told in [
             (asyncio_client, "create", "'AsyncArker' object has no attribute 'create'; use fork"),
@@ -180,6 +182,8 @@ def test_names_from_elsewhere() -> None:
             (stat, "mtime", "'FileStat' object has no attribute 'mtime'; use mtime_ns"),
             (entry, "size", "'FileEntry' object has no attribute 'size'; use stat"),
             (outcome, "result", "'FleetOutcome' object has no attribute 'result'; use unwrap, or value"),
+            (response, "status_code", "'TunnelResponse' object has no attribute 'status_code'; use status"),
+            (response, "unheard_of", "'TunnelResponse' object has no attribute 'unheard_of'"),
             (asyncio_client.vm("a"), "open", "'AsyncVM' object has no attribute 'open'; use files"),
             (failed, "unheard_of", "'RunFailedError' object has no attribute 'unheard_of'"),
             (result, "unheard_of", "'CompletedRunResult' object has no attribute 'unheard_of'"),
