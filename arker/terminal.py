@@ -331,7 +331,7 @@ class _Stream(ByteStream):
         await self._terminal.write(item)
 
     async def send_eof(self) -> None:
-        last = self._terminal._last_typed
+        last = self._terminal._last_typed  # pyright: ignore[reportPrivateUsage]
         amid_line = last >= b" " or last == b"\t"
         # Amid a line the first one only passes that on to the program, as at any terminal.
         await self._terminal.write(b"\x04\x04" if amid_line else b"\x04")

@@ -70,7 +70,8 @@ async def test_when_its_own_one_has_ended_without_ending_it() -> None:
 
         async def made() -> Connection:
             settings = Settings(command=None, persist=True, idle_seconds=None, reconnect=60.0)
-            return Connection(vm.terminal()._place, "s-9", settings, Size(80, 24))
+            place = vm.terminal()._place  # pyright: ignore[reportPrivateUsage]
+            return Connection(place, "s-9", settings, Size(80, 24))
 
         connection = await elsewhere(made())
         with pytest.raises(ConfigurationError, match=r"event loop that has ended; terminal\(\) gives a new one"):
