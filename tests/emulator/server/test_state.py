@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -317,6 +318,15 @@ exec "$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
 """
 
 
+WRITE = """\
+import json, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+doc = json.dumps({"vm_id": sys.argv[2], "path": "file"})
+connection.execute("INSERT INTO records VALUES ('write', 'x', ?, ?)", (sys.argv[2], doc))
+"""
+"""Notes that a file is being written to a VM, as it is when a server is killed amid that."""
+
+
 async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) -> None:
     state.mkdir()
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", TWICE_ON_A_SMALL_DISK, sys.executable]
@@ -325,6 +335,8 @@ async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) ->
             api = Api(session, said["url"], said["api_key"])
             vm = (await api.fork(name="kept"))["vm_id"]
             large = (await api.fork())["vm_id"]
+            note = f"{sys.executable} -c {shlex.quote(WRITE)} {state / DATABASE} {vm}"  # only VMs see this file system
+            assert (await api.run(vm, note))["exit_code"] == 0
             going = await api.background(vm, "echo content > file; echo begun; sleep 600")
             await api.printed(vm, going, "begun")
             for _ in range(8):  # what becomes of them takes room
