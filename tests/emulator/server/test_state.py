@@ -129,11 +129,16 @@ async def test_a_fork_and_its_command_are_recorded_together(state: Path) -> None
                 "BEGIN SELECT RAISE(ABORT, 'no room'); END"
             )
             assert (await api.call("POST", "/v1/fork", body, idempotency_key="key")).status == 500
+            assert (await api.get("/v1/vms"))["vms"] == []
+            vm = await api.fork()
+            wider: dict[str, Any] = {"command": "true", "vcpu_count": 7, "network": {"inbound": {"ports": {"80": {}}}}}
+            assert (await api.call("POST", f"/v1/vms/{vm['vm_id']}/runs", wider)).status == 500
+            after = await api.get(f"/v1/vms/{vm['vm_id']}")
+            assert (after["vcpu_count"], after["tunnels"]) == (vm["vcpu_count"], []), "a refused run changes nothing"
             connection.execute("DROP TRIGGER no_runs")
-        assert (await api.get("/v1/vms"))["vms"] == []
-        vm = (await post(api, "/v1/fork", body, "key"))["vm_id"]
-        (run,) = (await api.get(f"/v1/vms/{vm}/runs"))["runs"]
-        assert output(await api.ended(vm, run["run_id"])) == b"begun\n"
+        made = (await post(api, "/v1/fork", body, "key"))["vm_id"]
+        (run,) = (await api.get(f"/v1/vms/{made}/runs"))["runs"]
+        assert output(await api.ended(made, run["run_id"])) == b"begun\n"
 
 
 async def test_a_vm_leaves_no_record_once_its_key_has_lapsed(state: Path) -> None:
