@@ -327,3 +327,9 @@ async def test_permissions_written_as_text() -> None:
         arker.InvalidArgumentError, match="mode='755' is not accepted: expected permission bits, such as 0o755"
     ):
         await clients()[0].vm("a").files.chmod("file", "755")
+
+
+async def test_text_where_bytes_are_written() -> None:
+    text: Any = "text"
+    with pytest.raises(arker.InvalidArgumentError, match="; write_text takes text"):
+        await clients()[0].vm("a").files.write_bytes("file", text)

@@ -134,6 +134,8 @@ async def write(
     deadline: float | None = None,
 ) -> int:
     """Write bytes to a file, and return how many; see `AsyncFiles.write_bytes`."""
+    if isinstance(data, str):
+        raise InvalidArgumentError("data", data, "expected bytes, a bytearray or a memoryview; write_text takes text")
     source = MemorySource(_files.sources.check_data(data))
     await write_source(
         place, path, source, operation, parents=parents, append=append, mode=mode, new=False, deadline=deadline
