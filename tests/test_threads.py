@@ -85,7 +85,7 @@ async def test_a_request_that_no_address_could_be_looked_up_for_was_not_sent(ser
     url = server.url.replace("127.0.0.1", "localhost")
     with none_left():
         async with AsyncArker("key", base_url=url, retry=False) as client:
-            with pytest.raises(NetworkError, match="cannot connect to .*: can't start new thread") as raised:
+            with pytest.raises(NetworkError, match=r"cannot connect to .*: can't start new thread") as raised:
                 await client.fork("ubuntu")
     assert raised.value.outcome == "not_started"
     assert server.requests == []
