@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from arker import AsyncArker, NetworkError
 from arker._tasks.threads import in_thread
 from arker.emulator import Emulator
 from arker.errors import EmulatorError
+from tests.support.server import ScriptedServer
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +79,16 @@ async def test_work_that_another_thread_has_taken_is_waited_for(fails: bool) -> 
     await asyncio.wait(queued)
     assert done == [1]
     assert isinstance(found, LookupError) if fails else found == 1
+
+
+async def test_a_request_that_no_address_could_be_looked_up_for_was_not_sent(server: ScriptedServer) -> None:
+    url = server.url.replace("127.0.0.1", "localhost")
+    with none_left():
+        async with AsyncArker("key", base_url=url, retry=False) as client:
+            with pytest.raises(NetworkError, match=r"cannot connect to .*: can't start new thread") as raised:
+                await client.fork("ubuntu")
+    assert raised.value.outcome == "not_started"
+    assert server.requests == []
 
 
 def test_a_backend_that_could_not_be_launched_leaves_nothing_and_can_be_launched_again(tmp_path: Path) -> None:
