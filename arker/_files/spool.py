@@ -35,7 +35,8 @@ class _Spool:
 
     async def add(self, piece: object) -> None:
         check_piece(self._argument, self._value, piece)
-        self._start += cast("bytes", piece)
+        view = memoryview(cast("bytes", piece))
+        self._start += view if view.c_contiguous else view.tobytes()
         if len(self._start) > CHUNK_SIZE:
             await finished_in_thread(self._write)
 
@@ -96,6 +97,9 @@ def _draw(items: Iterator[object]) -> list[object]:
             break
         if size >= MIB or clock.now() >= until:
             break
+        if not isinstance(item, bytes):
+            # Before it gives the next one, it may change its buffer, or release it.
+            drawn[-1] = memoryview(cast("bytes", item)).tobytes()
     return drawn
 
 

@@ -64,13 +64,22 @@ class _Once(Generic[T]):
                 try:
                     self._value = work()
                 except BaseException as error:
-                    self._error = error
+                    self._error = _for_future(error)
         if self._error is None:
             return self._value
         try:
             raise self._error
         finally:
             del self, work  # the traceback has this frame
+
+
+def _for_future(error: BaseException) -> BaseException:
+    """Return what a future can have as its error: no `StopIteration`, which its caller would wait for without end."""
+    if not isinstance(error, StopIteration):
+        return error
+    told = RuntimeError("a function that runs in a thread raised StopIteration")
+    told.__cause__ = error
+    return told
 
 
 def as_value(error: E) -> E:
@@ -95,8 +104,6 @@ async def in_own_thread(work: Callable[..., T], *arguments: Any) -> T:
 
     The threads of a loop are few: if all of them waited, what they wait for could not be done. A cancelled caller does
     not wait for it; the interpreter does, at its end.
-
-    The work may raise no StopIteration.
     """
     loop = running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -115,7 +122,8 @@ def _run(work: Callable[[], Any], loop: asyncio.AbstractEventLoop, done: asyncio
         settle = partial(done.set_result, work())
     except BaseException as error:
         # This frame has what keeps the error.
-        settle = partial(done.set_exception, error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+        settle = partial(done.set_exception, _for_future(error))
     with suppress(RuntimeError):  # the loop was closed meanwhile
         loop.call_soon_threadsafe(_settle, done, settle)
 

@@ -318,6 +318,61 @@ async def test_ordinary_iterables(store: Store, vm: AsyncVM) -> None:
         await vm.upload(range(3), "/f")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def test_iterables_that_reuse_their_buffer(store: Store, vm: AsyncVM) -> None:
+    """Each piece is taken before the next one is asked for, or what it is then."""
+    data = os.urandom(300_000)
+
+    def read(buffer: Any) -> Iterator[int]:
+        file = io.BytesIO(data)
+        while count := file.readinto(buffer):
+            yield count
+
+    def views() -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(1000))
+        for count in read(buffer):
+            yield buffer[:count]
+
+    def the_same() -> Iterator[bytearray]:
+        buffer = bytearray(1000)
+        for _ in read(buffer):
+            yield buffer
+
+    def released() -> Iterator[memoryview]:
+        for start in range(0, len(data), 1000):
+            with memoryview(data[start : start + 1000]) as view:
+                yield view
+
+    def apart() -> Iterator[memoryview]:
+        for start in range(0, len(data), 1000):
+            yield memoryview(bytes(each for byte in data[start : start + 1000] for each in (byte, 0)))[::2]
+
+    async def asynchronous() -> AsyncIterator[memoryview]:
+        for view in apart():
+            yield view
+
+    for source in (views, the_same, released, apart, asynchronous):
+        await vm.upload(source(), "/f")
+        assert store.files["/f"] == data, source
+
+
+@pytest.mark.parametrize("seekable", [False, True])
+async def test_a_file_object_whose_read_stops_as_an_iterator_does(store: Store, vm: AsyncVM, seekable: bool) -> None:
+    """No future can have such an error: the upload would wait for it without end."""
+
+    class Chunks(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return next(iter(()))
+
+    class Once:
+        def read(self, size: int = -1, /) -> bytes:
+            return next(iter(()))
+
+    with pytest.raises(RuntimeError, match="raised StopIteration") as caught:
+        await vm.upload(Chunks(b"some") if seekable else Once(), "/f")
+    assert isinstance(caught.value.__cause__, StopIteration)
+    assert not store.files
+
+
 @pytest.mark.parametrize("source", [None, 7, {"x": b"x"}, io.StringIO("x"), "", memoryview(b"abcd")[::2], "a\0b"])
 async def test_bad_sources(server: ScriptedServer, vm: AsyncVM, source: Any) -> None:
     for call in (vm.upload(source, "/f"), vm.upload_many([(b"x", "/g"), (source, "/f")])):
