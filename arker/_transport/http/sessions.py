@@ -22,7 +22,6 @@ from yarl import URL
 
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
 from arker._basics.guidance import CLOSED
-from arker._protocol.request import ExchangeFailedError
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker._tasks.running_loop import running_loop
@@ -131,10 +130,6 @@ class _Connector(aiohttp.TCPConnector):
                     # Also where the caller's patience has ended first. The server may have moved, so the next attempt
                     # looks its address up again, which needs a descriptor.
                     self.clear_dns_cache()
-                if isinstance(error, RuntimeError):  # no thread can be started to look up the address
-                    raise ExchangeFailedError(
-                        f"cannot connect to {req.url.origin()}: {error}", delivered=False
-                    ) from None
                 if not isinstance(error, aiohttp.ClientConnectorError):
                     raise
                 if isinstance(error, aiohttp.ClientConnectorCertificateError):
