@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import arker
 from arker import _tasks, models
+from arker._basics import arguments
 from arker._basics.guidance import whole
 from arker._basics.lazy import later
 from arker._basics.pickling import refuse_to_be_pickled
@@ -193,6 +194,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, 
         # Only programs that use the embedded backend need its code.
         from arker.emulator import Emulator
 
+        arguments.refuse("local", arguments.LOCAL, options)
         emulator = Emulator(**options)
         emulator.launch()
         try:

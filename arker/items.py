@@ -49,6 +49,13 @@ class AsyncItems(AsyncIterator[T_co], Generic[T_co]):
     @abstractmethod
     async def __anext__(self) -> T_co: ...
 
+    def _at_hand(self) -> list[Any]:
+        """Take the items that come next without any waiting, as far as the caller's doings do not decide about them.
+
+        The blocking twin asks for them: its way to the event loop and back takes far longer than an item does.
+        """
+        return []
+
     @abstractmethod
     async def aclose(self) -> None:
         """Close the iterator early: its work is ended, and no more items follow.

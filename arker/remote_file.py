@@ -118,11 +118,15 @@ class AsyncRemoteFile(Generic[AnyStr]):
         return self._open_for("writing").size
 
     def tell(self) -> int:
-        """Return the position in bytes of a binary file."""
-        if not self._binary:
-            raise self._problem("a text file does not tell its position: open it as binary", _WrongModeError)
+        """Return the position in bytes. That of a file that is appended to begins at the size it was opened with.
+
+        A text file that is read does not tell it.
+        """
         if self._reading is None:
-            return self._open_for("writing").size
+            writing = self._open_for("writing")
+            return writing.before + writing.size
+        if not self._binary:
+            raise self._problem("a text file does not tell where it is read: open it as binary", _WrongModeError)
         return self._reading.position - (len(self._rest) - self._at)
 
     def readable(self) -> bool:

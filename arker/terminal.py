@@ -225,6 +225,7 @@ class AsyncTerminal(Held[str]):
         if self._connection.inherited:
             message = "the terminal belongs to the process that this one was forked from; terminal() gives a new one"
             raise ConfigurationError(message)
+        self._connection.check_loop()
         return self._connection
 
     # --- output ---------------------------------------------------------------------------------------------------
@@ -330,7 +331,7 @@ class _Stream(ByteStream):
         await self._terminal.write(item)
 
     async def send_eof(self) -> None:
-        last = self._terminal._last_typed
+        last = self._terminal._last_typed  # pyright: ignore[reportPrivateUsage]
         amid_line = last >= b" " or last == b"\t"
         # Amid a line the first one only passes that on to the program, as at any terminal.
         await self._terminal.write(b"\x04\x04" if amid_line else b"\x04")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from arker import models
+from arker._basics.guidance import instead
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -48,6 +49,9 @@ class TunnelResponse:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+    if not TYPE_CHECKING:
+        __getattr__ = instead
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The mapping of headers is a view, which cannot be pickled.

@@ -54,7 +54,10 @@ class RemoteFile(Facade, Generic[AnyStr]):
         return self._async.size
 
     def tell(self) -> int:
-        """Return the position in bytes of a binary file."""
+        """Return the position in bytes. That of a file that is appended to begins at the size it was opened with.
+
+        A text file that is read does not tell it.
+        """
         return self._async.tell()
 
     def readable(self) -> bool:

@@ -6,11 +6,13 @@ import inspect
 import re
 from typing import Any
 
+import attrs
 import pytest
 
 import arker
 import arker_sync
-from arker._basics.arguments import ARGUMENTS
+from arker._basics.arguments import ARGUMENTS, LOCAL
+from arker.emulator import EmulatorOptions
 
 CLASSES: dict[str, Any] = {
     "AsyncArker": arker.AsyncArker,
@@ -35,6 +37,16 @@ def test_arguments_from_elsewhere(name: str, given: str, use: str) -> None:
     with pytest.raises(TypeError) as caught:
         cls(**{given: "x"})
     assert str(caught.value) == f"{name}.__init__() got an unexpected keyword argument {given!r}; use {use}"
+
+
+@pytest.mark.parametrize("given", LOCAL)
+@pytest.mark.parametrize("cls", [arker.AsyncArker, arker_sync.Arker])
+def test_arguments_from_elsewhere_where_a_backend_is_started(cls: Any, given: str) -> None:
+    options = {field.name for field in attrs.fields(EmulatorOptions)}
+    assert given not in {*inspect.signature(cls.local).parameters, *options}
+    with pytest.raises(TypeError) as caught:
+        cls.local(**{given: "x"})
+    assert str(caught.value) == f"local() got an unexpected keyword argument {given!r}; use {LOCAL[given]}"
 
 
 def test_other_arguments_are_left_to_python() -> None:

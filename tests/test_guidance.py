@@ -50,6 +50,7 @@ CLASSES: dict[str, list[type]] = {
     "FileStat": [arker.FileStat],
     "FileEntry": [arker.FileEntry],
     "FleetOutcome": [arker.FleetOutcome],
+    "TunnelResponse": [arker.TunnelResponse],
 }
 
 
@@ -146,6 +147,7 @@ def test_names_from_elsewhere() -> None:
     stat = arker.FileStat(kind="file", size=1, mode=0o644, uid=0, gid=0, links=1)
     entry = arker.FileEntry(name="f", path="/f", stat=stat)
     outcome = arker.FleetOutcome[None, int, int](index=0, item=1, vm=None)
+    response = arker.TunnelResponse(204, {}, b"")
     with Emulator() as emulator:
         for value, name, told in [
             (asyncio_client, "create", "'AsyncArker' object has no attribute 'create'; use fork"),
@@ -214,6 +216,8 @@ def test_names_from_elsewhere() -> None:
                 "that has it",
             ),
             (arker.models.Vm(vm_id="v"), "unheard_of", "'Vm' object has no attribute 'unheard_of'"),
+            (response, "status_code", "'TunnelResponse' object has no attribute 'status_code'; use status"),
+            (response, "unheard_of", "'TunnelResponse' object has no attribute 'unheard_of'"),
             (asyncio_client.vm("a"), "open", "'AsyncVM' object has no attribute 'open'; use files"),
             (failed, "unheard_of", "'RunFailedError' object has no attribute 'unheard_of'"),
             (result, "unheard_of", "'CompletedRunResult' object has no attribute 'unheard_of'"),
@@ -323,3 +327,9 @@ async def test_permissions_written_as_text() -> None:
         arker.InvalidArgumentError, match="mode='755' is not accepted: expected permission bits, such as 0o755"
     ):
         await clients()[0].vm("a").files.chmod("file", "755")
+
+
+async def test_text_where_bytes_are_written() -> None:
+    text: Any = "text"
+    with pytest.raises(arker.InvalidArgumentError, match="; write_text takes text"):
+        await clients()[0].vm("a").files.write_bytes("file", text)

@@ -167,7 +167,13 @@ async def test_waiting_asks_small_questions_only(server: ScriptedServer, run: As
     server.script(ok(run_json(b"out", b"\xff", state="completed", exit_code=3)))
     result = await run.wait()
     assert result == CompletedRunResult(
-        run_id="run-1", stdout=b"out", stdout_encoding="utf-8", stderr=b"\xff", stderr_encoding="base64", exit_code=3
+        run_id="run-1",
+        session_id="ses-1",
+        stdout=b"out",
+        stdout_encoding="utf-8",
+        stderr=b"\xff",
+        stderr_encoding="base64",
+        exit_code=3,
     )
     assert [request.target for request in server.requests] == [f"{RUNS}?limit=1000&state=running"] * 5 + [RUN]
     assert (run.state, run.exit_code, run.ended) == ("completed", 3, True)

@@ -97,9 +97,12 @@ async def test_a_size_is_set_although_the_connection_is_lost_meanwhile() -> None
 
             with anyio.fail_after(_SOON):
                 resizing = asyncio.ensure_future(resize_until_lost())
-                connection = terminal._connection
+                connection = terminal._connection  # pyright: ignore[reportPrivateUsage]
                 assert connection is not None
-                while not resizing.done() and connection._socket is not None and connection._socket.usable:
+                while not resizing.done():
+                    socket = connection._socket  # pyright: ignore[reportPrivateUsage]
+                    if socket is None or not socket.usable:
+                        break
                     await asyncio.sleep(0.001)
                 pieces = [piece async for piece in terminal]
                 assert pieces[-1] == Replayed(connections=2)

@@ -17,13 +17,14 @@ from arker import (
     NetworkPolicyBlock,
     NetworkPolicyOpen,
     NetworkPolicyUnknown,
+    NotFoundError,
     TunnelRequest,
     Vm,
 )
 from tests.support.clients import COMPUTE, CONTROL
 from tests.support.samples import full
 from tests.support.secrets import API_KEY
-from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, ok
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
 
 pytestmark = pytest.mark.anyio
 STRICT_REPLIES = True
@@ -154,6 +155,20 @@ async def test_network_policies_of_a_fork(
     server.script(ok({"vm_id": "v"}))
     await client.fork("mine", network=network)
     assert server.last.json["network"] == wire
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("01M8QBND1SD7QBWQAXS6JY2DQ7", True), ("01M8QBND1SD7QBWQAXS6JY2DQ7_use1", True), ("prepared", False)],
+)
+async def test_an_id_given_as_the_name_of_a_source(
+    server: ScriptedServer, client: AsyncArker, source: str, told: bool
+) -> None:
+    server.script(error("not_found", "there is no such VM", status=404))
+    with pytest.raises(NotFoundError, match="there is no such VM") as caught:
+        await client.fork(source)
+    assert server.last.json["source_vm_name"] == source
+    assert ("; a VM's id is given as source_vm_id=, or by a handle" in str(caught.value)) is told
 
 
 BAD_FORKS: list[tuple[dict[str, Any], str]] = [

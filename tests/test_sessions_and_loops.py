@@ -247,6 +247,34 @@ def test_no_warning_in_a_strict_interpreter(server: ScriptedServer) -> None:
     assert (ended.returncode, ended.stdout, remarks) == (0, "done\n", [])
 
 
+BY_HAND = """
+import asyncio, gc, sys
+from arker import AsyncArker
+client = AsyncArker("key", base_url=sys.argv[1])
+def call(work):
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.close()
+for _ in range(3):
+    call(client.get_vm("v"))
+    gc.collect()
+if sys.argv[2] == "closed":
+    call(client.aclose())
+    gc.collect()
+print("done")
+"""
+
+
+@pytest.mark.parametrize("end", ["closed", "not closed"])
+def test_loops_that_are_closed_by_hand(server: ScriptedServer, end: str) -> None:
+    """They are not shut down, as `asyncio.run` does it. Nothing is written to standard error of that."""
+    server.answer(ok(OK))
+    ended = python("-c", BY_HAND, server.url, end)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
 def test_importing_the_package_imports_no_http_library() -> None:
     code = "import sys, arker; arker.AsyncArker('k', region='r'); print(sorted({'aiohttp', 'yarl'} & set(sys.modules)))"
     ended = python("-c", code)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from arker import AsyncArker
 from arker._tasks.threads import in_thread
 from arker.emulator import Emulator
 from arker.errors import EmulatorError
+from tests.support.server import ScriptedServer, ok
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +79,16 @@ async def test_work_that_another_thread_has_taken_is_waited_for(fails: bool) -> 
     await asyncio.wait(queued)
     assert done == [1]
     assert isinstance(found, LookupError) if fails else found == 1
+
+
+async def test_an_address_is_looked_up_without_a_thread(server: ScriptedServer) -> None:
+    server.answer(lambda _: ok({"vm_id": "v"}))
+    url = server.url.replace("127.0.0.1", "localhost")
+    with none_left():
+        async with AsyncArker("key", base_url=url, retry=False) as client:
+            vm = await client.fork("ubuntu")
+    assert vm.id == "v"
+    assert len(server.requests) == 1
 
 
 def test_a_backend_that_could_not_be_launched_leaves_nothing_and_can_be_launched_again(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ _CLIENT: Final = {
     **dict.fromkeys(["on_request", "on_retry", "on_transfer"], "hooks=Hooks(on_request=…, on_retry=…, on_transfer=…)"),
     **dict.fromkeys(["concurrency", "max_concurrency", "limit"], "max_connections"),
     **dict.fromkeys(["deadline", "request_timeout"], "deadline of each call, or timeout=HttpTimeouts(…)"),
+    **dict.fromkeys(["timeouts", "http_timeouts", "http_timeout"], "timeout=HttpTimeouts(…)"),
 }
 ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
     "AsyncArker": {
@@ -38,6 +39,13 @@ ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 """For each class: arguments from elsewhere, and what there is in place of them."""
+LOCAL: Final[Mapping[str, str]] = {
+    # It starts a server of its own, so that an address is none of its options.
+    **{name: use for name, use in _CLIENT.items() if use != "base_url"},
+    "base_url": "the client without local(), which starts a backend of its own",
+    "ledger": "the client without local(), with the client_options of an arker.emulator.Emulator",
+}
+"""The same for ``local`` of the clients, whose other options are the backend's."""
 
 
 def guide(cls: type[T]) -> type[T]:
@@ -52,13 +60,17 @@ def guide(cls: type[T]) -> type[T]:
 def _guided(initialize: FunctionType, words: Mapping[str, str]) -> Any:
     @wraps(initialize)
     def __init__(self: object, *arguments: Any, **named: Any) -> None:
-        for name in named:
-            if name in words:
-                problem = f"{initialize.__qualname__}() got an unexpected keyword argument {name!r}"
-                raise TypeError(f"{problem}; use {words[name]}")
+        refuse(initialize.__qualname__, words, named)
         initialize(self, *arguments, **named)
 
     return __init__
 
 
-__all__ = ["ARGUMENTS", "guide"]
+def refuse(function: str, words: Mapping[str, str], named: Mapping[str, object]) -> None:
+    """Refuse arguments from elsewhere, and tell what there is in place of them."""
+    for name in named:
+        if name in words:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}; use {words[name]}")
+
+
+__all__ = ["ARGUMENTS", "LOCAL", "guide", "refuse"]

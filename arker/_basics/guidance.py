@@ -122,6 +122,12 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     "SessionHandle": _SESSION,
     "AsyncTunnel": _TUNNEL,
     "TunnelHandle": _TUNNEL,
+    "TunnelResponse": {
+        **dict.fromkeys(["status_code", "code", "getcode"], "status"),
+        **dict.fromkeys(["ok", "is_success", "is_error", "raise_for_status"], "status: no status is an error"),
+        **dict.fromkeys(["content", "data", "read"], "body, or text"),
+        **dict.fromkeys(["getheader", "getheaders"], "headers"),
+    },
     "Fleet": {
         **dict.fromkeys(["imap", "imap_unordered", "starmap", "submit"], "map"),
         **dict.fromkeys(["exec", "execute", "run_command", "broadcast"], "run"),

@@ -27,6 +27,7 @@ GOLDEN_NAMES: Final[tuple[str, ...]] = (
 """Names of the public goldens; forking one of them by name needs no organisation."""
 
 _BURST_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9]+")
+_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}(_[A-Za-z0-9]+)?")
 
 
 def organisation_of(vm_name: str | None, org_id: str | None, org_name: str | None = None) -> str | None:
@@ -40,4 +41,9 @@ def is_burst_reference(reference: str) -> bool:
     return trimmed.lower() == "arkuntu" or _BURST_ID.fullmatch(trimmed) is not None
 
 
-__all__ = ["ARKER_ORG_ID", "GOLDEN_NAMES", "is_burst_reference", "organisation_of"]
+def looks_like_id(reference: str) -> bool:
+    """Return whether a VM's id or name has the form that the service gives to ids."""
+    return _ID.fullmatch(reference.strip()) is not None
+
+
+__all__ = ["ARKER_ORG_ID", "GOLDEN_NAMES", "is_burst_reference", "looks_like_id", "organisation_of"]

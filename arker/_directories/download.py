@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -25,10 +26,10 @@ from arker._files import whole
 from arker._files.many_downloads import download_many
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.identifiers import new_ulid
-from arker._protocol.reply import concluded
 from arker._tasks.cleanup import carry_through
 from arker._tasks.threads import stoppable
 from arker.errors import DirectoryConflictError, FileChangedError, TransferError
+from arker.errors.remote import remote_file_error
 
 if TYPE_CHECKING:
     from arker.directories import DirectoryReport
@@ -41,7 +42,7 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
     local = await work.list_local(ignores, absent_is_right=True)
     remote = without_ignored(await work.list_remote(local, everywhere=True), ignores)
     if remote.root == "absent":
-        raise concluded("not_found", f"there is no directory {options.remote} in the VM")
+        raise remote_file_error(options.remote, errno.ENOENT)
     remote = without_staging(remote)
     local = await work.with_digests(local, remote)
     left_out = not_to_be_taken(remote, links=links, windows=os.name == "nt")

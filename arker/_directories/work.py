@@ -19,12 +19,12 @@ from arker._directories.local import digests, local_path, scan, unreadable_error
 from arker._directories.manifest import Places, manifest_command, operand, parse_manifest, places_of
 from arker._files.checks import check_checksum, check_concurrency, check_path, check_progress
 from arker._lifecycle.sdk_session import run_in_own_session
-from arker._protocol.reply import concluded
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.threads import stoppable
 from arker.directories import DirectoryEntry, DirectoryReport
 from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, RemoteFileError, TransferError
 from arker.errors.api import is_gone
+from arker.errors.remote import remote_file_error
 from arker.models import _checks as check
 from arker.transfer import FileOutcome, TransferProgress
 
@@ -180,9 +180,9 @@ class DirectoryWork:
             raise TransferError(f"the VM could not list {self.options.remote}: exit code {result.exit_code}: {problem}")
         tree = parse_manifest(result.stdout, everywhere=places is None)
         if tree.root == "other":
-            raise concluded("bad_request", f"{self.options.remote} in the VM is not a directory")
+            raise remote_file_error(self.options.remote, errno.ENOTDIR)
         if "" in tree.unreadable:
-            raise concluded("forbidden", f"{self.options.remote} in the VM cannot be read")
+            raise remote_file_error(self.options.remote, errno.EACCES)
         return tree
 
     async def with_digests(self, local: Tree, remote: Tree) -> Tree:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import inspect
-import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
 from typing import TYPE_CHECKING, Final, cast
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 from arker._files.ranges import MIB
 from arker._files.sources import FileSource, MemorySource, Source, check_piece, name_of
 from arker._files.temporary import TemporaryFile
+from arker._tasks import clock
 from arker._tasks.threads import finished_in_thread, in_own_thread, in_thread
 from arker.errors import LocalFileError
 from arker.models import CHUNK_SIZE
@@ -88,14 +88,14 @@ class InThread(AsyncIterator[object]):
 def _draw(items: Iterator[object]) -> list[object]:
     """Return what comes next: one item, or several that come at once. Nothing at the end."""
     drawn: list[object] = []
-    size, until = 0, time.monotonic() + AT_ONCE
+    size, until = 0, clock.now() + AT_ONCE
     for item in items:
         drawn.append(item)
         try:
             size += memoryview(cast("bytes", item)).nbytes
         except (TypeError, BufferError, ValueError):  # it is none that can be sent, as the caller will be told
             break
-        if size >= MIB or time.monotonic() >= until:
+        if size >= MIB or clock.now() >= until:
             break
         if not isinstance(item, bytes):
             # Before it gives the next one, it may change its buffer, or release it.

@@ -19,7 +19,7 @@ from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
 from arker._transport.generations import may_be_of_the_form
-from arker.errors import ApiError, ArkerError, BadReplyError, ConfigurationError, InternalError
+from arker.errors import ApiError, ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError
 from arker.errors.api import is_gone, is_surely_gone
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Forking:
     an answered one, and `AsyncArker.reap` reports it.
     """
 
-    __slots__ = ("_call", "_context", "_found", "_name", "_progress", "doubt")
+    __slots__ = ("_by_name", "_call", "_context", "_found", "_name", "_progress", "doubt")
 
     def __repr__(self) -> str:
         return f"a fork (key {self._call.request.idempotency_key})"
@@ -62,7 +62,7 @@ class Forking:
         self.doubt: ArkerError | None = None
         """The reason why a VM may exist although the fork was given up."""
         self._progress = Progress(self._call.operation, makes=True)
-        self._name = request.name
+        self._name, self._by_name = request.name, request.source_vm_name
 
     @property
     def base_url(self) -> str:
@@ -96,6 +96,10 @@ class Forking:
             self._progress.outcome = "applied"
             if await self._give_back(vm.vm_id):
                 self._progress.outcome = "not_started"
+        except NotFoundError as error:
+            if self._by_name is not None and names.looks_like_id(self._by_name):
+                error.message += "; a VM's id is given as source_vm_id=, or by a handle, as in fork(ar.vm(id))"
+            raise
         finally:
             blocks.forks.discard(self)
         raise self._progress.complete(

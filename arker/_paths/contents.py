@@ -134,6 +134,8 @@ async def write(
     deadline: float | None = None,
 ) -> int:
     """Write bytes to a file, and return how many; see `AsyncFiles.write_bytes`."""
+    if isinstance(data, str):
+        raise InvalidArgumentError("data", data, "expected bytes, a bytearray or a memoryview; write_text takes text")
     source = MemorySource(_files.sources.check_data(data))
     await write_source(
         place, path, source, operation, parents=parents, append=append, mode=mode, new=False, deadline=deadline
@@ -179,16 +181,21 @@ async def write_source(
         await _send(shell, source, where, mode)
 
 
-async def check_writable(shell: PathShell, path: str, *, new: bool, parents: bool) -> None:
-    """Refuse a file that cannot be written.
+async def check_writable(shell: PathShell, path: str, *, new: bool, parents: bool, sized: bool = False) -> int:
+    """Refuse a file that cannot be written. Return its size if that is asked for; 0 if there is no file yet.
 
     Args:
         shell: The operation.
         path: The file.
         new: Whether a file that is there is refused.
         parents: Whether missing directories are made.
+        sized: Whether its size is asked for.
     """
-    await shell.run(_CHECK, [path, "new" if new else "", "1" if parents else ""], [path])
+    words = [path, "new" if new else "", "1" if parents else "", "1" if sized else ""]
+    size = (await shell.run(_CHECK, words, [path])).stdout
+    if size and not size.isdigit():
+        raise shell.wrong("a size is no number")
+    return int(size or 0)
 
 
 async def _send(shell: PathShell, source: Source, path: str, mode: int | None = None) -> None:

@@ -200,7 +200,13 @@ class Entries(AsyncItems[FileEntry]):
         self._root = root
 
     async def __anext__(self) -> FileEntry:
-        path, stat = await self._listing.__anext__()
+        return self._entry(await self._listing.__anext__())
+
+    def _at_hand(self) -> list[FileEntry]:
+        return [self._entry(found) for found in self._listing._at_hand()]  # pyright: ignore[reportPrivateUsage]
+
+    def _entry(self, found: Found) -> FileEntry:
+        path, stat = found
         return FileEntry(name=posixpath.basename(path), path=posixpath.join(self._root, path), stat=stat)
 
     async def aclose(self) -> None:

@@ -157,11 +157,21 @@ class WrittenFile:
 
     Attributes:
         size: Bytes that were written so far.
+        before: Bytes of the file that it is written to the end of.
         marked: Whether its text begins without a byte-order mark, since the file that is there has one.
     """
 
     def __init__(
-        self, place: Place, path: str, *, append: bool, new: bool, parents: bool, mode: int | None, marked: bool
+        self,
+        place: Place,
+        path: str,
+        *,
+        append: bool,
+        new: bool,
+        parents: bool,
+        mode: int | None,
+        before: int,
+        marked: bool,
     ) -> None:
         """Begin a file, which must have been checked.
 
@@ -172,6 +182,7 @@ class WrittenFile:
             new: Whether a file that is there is an error.
             parents: Whether to make missing directories.
             mode: Permission bits, if they are to be set.
+            before: Bytes of the file that it is written to the end of.
             marked: Whether its text begins without a byte-order mark.
         """
         self._place = place
@@ -182,6 +193,7 @@ class WrittenFile:
         self._local: TemporaryFile | None = None
         self._failure: ArkerError | None = None
         self._sent = False
+        self.before = before
         self.marked = marked
         self.size = 0
 
@@ -284,9 +296,10 @@ async def open_for_writing(
     where = check_path(path)
     shell = PathShell(place, _OPERATION)
     with shell.within(deadline):
-        await check_writable(shell, where, new=letter == "x", parents=parents)
-        marked = letter == "a" and await needs_no_mark(shell, where, codec)
-    return WrittenFile(place, where, append=letter == "a", new=letter == "x", parents=parents, mode=mode, marked=marked)
+        append, new = letter == "a", letter == "x"
+        before = await check_writable(shell, where, new=new, parents=parents, sized=append)
+        marked = append and await needs_no_mark(shell, where, codec)
+    return WrittenFile(place, where, append=append, new=new, parents=parents, mode=mode, before=before, marked=marked)
 
 
 def check_open_mode(mode: object) -> tuple[str, bool]:

@@ -44,6 +44,11 @@ class Steps(SteppedItems[T]):
                 DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed")
             )
 
+    def _at_hand(self) -> list[T]:
+        found = [*self._found]
+        self._found.clear()
+        return found
+
     @abstractmethod
     async def _fetch(self) -> None:
         """Fetch some items, or note that there are no more."""

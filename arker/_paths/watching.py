@@ -19,12 +19,12 @@ from arker._paths.shell import PathShell
 from arker._protocol.identifiers import new_idempotency_key, new_ulid
 from arker._runs import commands
 from arker._runs.output import RunOutput
-from arker._runs.poll import Planner
+from arker._runs.poll import ENDED, Planner
 from arker._tasks import clock
 from arker._tasks.cleanup import clean_up, end
 from arker._tasks.running_loop import running_loop
 from arker.entries import FileEvent, FileStat, WatchMethod
-from arker.errors import RemoteFileNotFoundError, RemoteNotADirectoryError, RunFailedError
+from arker.errors import OutputChangedError, RemoteFileNotFoundError, RemoteNotADirectoryError, RunFailedError
 from arker.models import CompletedRunResult, RunRequest
 
 if TYPE_CHECKING:
@@ -117,7 +117,10 @@ class _Program:
     async def read(self) -> list[tuple[bytes, bool, str]]:
         """Return the next changes: kind, whether it is a directory, and path. Raise `StopAsyncIteration` at its end."""
         assert self._output is not None
-        chunk = await self._output.__anext__()
+        try:
+            chunk = await self._output.__anext__()
+        except OutputChangedError:
+            raise StopAsyncIteration from None  # its server has been started anew, and what it ran has gone
         if chunk.stream != "stdout":
             return []
         self.size += len(chunk.data)
@@ -237,7 +240,9 @@ class _Kernel:
         result = await program.result()
         if result.state == "completed" and result.exit_code == 0:
             return
-        why = result.fail_reason or f"exit code {result.exit_code}"
+        # A platform takes up again what runs in a durable VM.
+        ended = f"exit code {result.exit_code}" if result.state in ENDED else "it was started anew"
+        why = result.fail_reason or ended
         failed = RunFailedError(result)
         raise failed.with_context(
             message=self._place.redact(f"what watched the directory in the VM has ended ({why}): watch it again"),

@@ -220,6 +220,7 @@ class RunFollower:
         """Make the result of an ended run; with ``check`` raise unless it has succeeded."""
         result = CompletedRunResult(
             run_id=run.run_id,
+            session_id=run.session_id,
             state=run.state or "completed",
             stdout=run.stdout,
             stdout_encoding=run.stdout_encoding,

@@ -206,6 +206,11 @@ class RunLines(AsyncItems[OutputLine]):
                 self._take(chunk)
         return self._lines.popleft()
 
+    def _at_hand(self) -> list[OutputLine]:
+        lines = [*self._lines]
+        self._lines.clear()
+        return lines
+
     async def aclose(self) -> None:
         self._drop()
         await self._chunks.aclose()

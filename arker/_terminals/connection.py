@@ -83,6 +83,7 @@ class Connection:
         self._size = size
         self._socket: Socket | None = None
         self._process = os.getpid()
+        self._loop = running_loop()
         self._connections = 0
         self._ticket = ""
         self._lost_at: float | None = None
@@ -100,12 +101,25 @@ class Connection:
         """Whether it was made by the process that this one was forked from."""
         return self._process != os.getpid()
 
+    def check_loop(self) -> None:
+        """Raise if it was opened in another event loop than the one that is running: what it waits for happens there.
+
+        What it has received may be read although that loop has ended.
+        """
+        if self._loop is running_loop() or (self._loop.is_closed() and self.incoming.over):
+            return
+        if self._loop.is_closed():
+            message = "the terminal was opened in an event loop that has ended; terminal() gives a new one"
+        else:
+            message = "the terminal was opened in another event loop: use it there (asyncio.run_coroutine_threadsafe)"
+        raise self._named(ConfigurationError(message))
+
     async def open(self, progress: Progress) -> None:
         """Connect for the first time."""
         socket = await self._connect(progress)
-        loop = running_loop()
         self._socket = socket
-        self._tasks = [loop.create_task(self._receive(socket)), loop.create_task(self._keep_alive())]
+        tasks = self._receive(socket), self._keep_alive()
+        self._tasks = [self._loop.create_task(task) for task in tasks]
 
     async def _connect(self, progress: Progress) -> Socket:
         place, settings = self._place, self._settings
@@ -256,6 +270,10 @@ class Connection:
 
     async def close(self) -> None:
         """End the connection. A terminal that persists goes on."""
+        if self._loop.is_closed():  # it has ended with its loop
+            self._tasks = []
+            return
+        self.check_loop()
         self.incoming.end(self._named(ConfigurationError("the terminal was closed")))
         for task in self._tasks:
             await end(task)

@@ -8,18 +8,17 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, TypeAlias
 
 from fsspec.asyn import AbstractAsyncStreamedFile, sync
 from fsspec.spec import AbstractBufferedFile
 
 from arker import AsyncArker, AsyncRemoteFile
 
-if TYPE_CHECKING:
-    from arker.integrations.fsspec import ArkerFileSystem
-
 logger = logging.getLogger("arker")
 
+_FileSystem: TypeAlias = Any
+"""An `ArkerFileSystem`, of the module that imports this one."""
 _SPOOL = 8 * 1024 * 1024
 _SECONDS_TO_CLOSE = 10.0
 
@@ -30,7 +29,7 @@ _ending: set[asyncio.Task[None]] = set()
 class _Content:
     """What is read of a VM's file, or is written to it."""
 
-    fs: ArkerFileSystem
+    fs: _FileSystem
     path: str
     mode: str
     buffer: Any
@@ -70,7 +69,7 @@ class _Content:
 class ArkerFile(_Content, AbstractBufferedFile):
     """An open file of a VM: read by ranges of one version, or written as a whole when it is closed."""
 
-    def __init__(self, fs: ArkerFileSystem, path: str, mode: str = "rb", *args: Any, **options: Any) -> None:
+    def __init__(self, fs: _FileSystem, path: str, mode: str = "rb", *args: Any, **options: Any) -> None:
         if mode == "rb":
             self._read_from = sync(fs.loop, fs._opened, path)
             options["size"] = self._read_from.size  # that of the version which is read, whatever becomes of the file
@@ -120,7 +119,7 @@ class ArkerStreamedFile(_Content, AbstractAsyncStreamedFile):
     """An open file of a VM for coroutines: `ArkerFileSystem.open_async` returns one."""
 
     def __init__(
-        self, fs: ArkerFileSystem, path: str, mode: str, read_from: AsyncRemoteFile[bytes] | None, **options: Any
+        self, fs: _FileSystem, path: str, mode: str, read_from: AsyncRemoteFile[bytes] | None, **options: Any
     ) -> None:
         self._read_from = read_from
         super().__init__(fs, path, mode, size=None if read_from is None else read_from.size, **options)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from arker._basics.lazy import later
 from arker._tasks.cleanup import end, retrieve
 from arker.errors import ConfigurationError
+from arker.items import AsyncItems
 from arker_sync._bridge.call import Seat
 from arker_sync._bridge.facade import Facade
 from arker_sync._bridge.worker import current_worker
@@ -46,6 +48,7 @@ class BlockingIterator(Facade, Iterator[T_co], Generic[T_co]):
         self._stepper: int | None = None
         self._seat = Seat() if seat is None else seat
         self._over = False
+        self._ready: deque[Any] = deque()
         self._mark = threading.Lock()
         # These three are the loop's own.
         self._task: asyncio.Task[Any] | None = None
@@ -64,6 +67,8 @@ class BlockingIterator(Facade, Iterator[T_co], Generic[T_co]):
         with self._turn:
             if self._over:
                 raise StopIteration
+            if self._ready:
+                return self._wrapped(self._ready.popleft())
             self._stepper = thread
             try:
                 # After an error the iterator goes on or not, as the async one does.
@@ -78,8 +83,11 @@ class BlockingIterator(Facade, Iterator[T_co], Generic[T_co]):
             if not found:
                 self._over = True
                 raise StopIteration
-            item: T_co = found[0]
-            return item if self._wrap is None else self._wrap(item)
+            self._ready.extend(found[1:])
+            return self._wrapped(found[0])
+
+    def _wrapped(self, item: Any) -> T_co:
+        return item if self._wrap is None else self._wrap(item)
 
     def _close(self) -> None:
         """Close the iterator, maybe amid a step: a callback may do so, and a function that works for it."""
@@ -97,13 +105,17 @@ class BlockingIterator(Facade, Iterator[T_co], Generic[T_co]):
         self._lease.begin(self._end_beside())
         self._lease.call(self._end_of_work())
 
-    async def _step(self) -> tuple[Any] | tuple[()] | BaseException:
-        """Return the next item, or what ends the program: raised here, that would end the loop of all clients."""
+    async def _step(self) -> tuple[Any, ...] | BaseException:
+        """Return the next items; or what ends the program: raised here, that would end the loop of all clients."""
         if self._ended:
             return ()
         self._task = asyncio.current_task()
         try:
-            return (await self._async.__anext__(),)
+            item = await self._async.__anext__()
+            # Each way to this thread and back takes far longer than an item does.
+            if isinstance(self._async, AsyncItems):
+                return (item, *self._async._at_hand())  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+            return (item,)
         except StopAsyncIteration:
             return ()
         except asyncio.CancelledError:

@@ -166,10 +166,26 @@ else:
 
 
 class _Loop(_StandardLoop):
-    """A loop that uses the machine's clock."""
+    """A loop that uses the machine's clock, and that goes on whatever a task of one client raises."""
+
+    _is_to_stop = False
 
     def time(self) -> float:
         return clock.now()
+
+    def stop(self) -> None:
+        self._is_to_stop = True
+        super().stop()
+
+    def run_forever(self) -> None:
+        self._is_to_stop = False
+        while True:
+            try:
+                return super().run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # A caller's file object has raised it, say. The task has it for its own caller, whom it may end.
+                if self._is_to_stop:
+                    return None
 
 
 def _loop() -> asyncio.AbstractEventLoop:

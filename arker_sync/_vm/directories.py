@@ -55,7 +55,8 @@ class Directories(VmBase):
         Raises:
             DirectoryConflictError: A path that must not be removed is in the way; nothing was changed.
             LocalFileError: The local directory does not exist or cannot be read.
-            BadRequestError: The path in the VM is not a directory.
+            RemoteNotADirectoryError: The path in the VM is not a directory.
+            RemotePermissionError: The directory in the VM cannot be read or written.
             ConfigurationError: Patterns were given, but the library for them is not installed.
         """
         work = self._async.upload_dir(
@@ -106,8 +107,9 @@ class Directories(VmBase):
 
         Raises:
             DirectoryConflictError: A path that must not be removed is in the way; nothing was changed.
-            NotFoundError: The directory does not exist in the VM.
-            BadRequestError: The path in the VM is not a directory.
+            RemoteFileNotFoundError: The directory does not exist in the VM.
+            RemoteNotADirectoryError: The path in the VM is not a directory.
+            RemotePermissionError: The directory in the VM cannot be read.
             LocalFileError: The local directory cannot be created, read or written.
             ConfigurationError: Patterns were given, but the library for them is not installed.
         """

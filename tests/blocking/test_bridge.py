@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -328,6 +329,27 @@ def test_a_function_whose_task_is_cancelled_has_its_call_cancelled(blocking: Ark
     lease.call(work())
     assert [type(error) for error in ended] == [asyncio.CancelledError]
     assert len(after) == 1
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_ends_a_program_ends_the_loop_for_nobody_else(blocking: Arker, kind: type[BaseException]) -> None:
+    class Ending:
+        def write(self, data: bytes) -> int:
+            raise kind("the file's own")
+
+        def read(self, size: int) -> bytes:
+            raise kind("the file's own")
+
+    vm = blocking.fork("ubuntu")
+    vm.sync("f", b"content")
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(vm.run, "until test -e go; do sleep 0.02; done; echo end")
+        with pytest.raises(kind, match="the file's own"):
+            vm.download("f", Ending())
+        with pytest.raises(kind, match="the file's own"):
+            vm.upload(Ending(), "f")
+        vm.sync("go", b"")
+        assert other.result(PATIENCE).stdout == b"end\n"
 
 
 def test_nothing_of_a_call_is_known_outside_of_calls() -> None:

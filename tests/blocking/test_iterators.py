@@ -12,6 +12,7 @@ import pytest
 
 from arker_sync import Arker, Items
 from arker_sync._bridge.callbacks import feed
+from arker_sync._bridge.iterating import BlockingIterator
 from arker_sync._bridge.lease import Lease
 from tests.support.waiting import PATIENCE
 
@@ -37,6 +38,29 @@ def test_iterators(lease: Lease) -> None:
     assert list(Items(Numbers(3), lease, str)) == ["1", "2", "3"]
     numbers = Items(Numbers(2), lease, int)
     assert [next(numbers), next(numbers), next(numbers, None), next(numbers, None)] == [1, 2, None, None]
+
+
+def test_what_is_there_already_comes_by_one_way_to_the_loop(blocking: Arker, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[object] = []
+    step: Any = vars(BlockingIterator)["_step"]
+
+    async def counted(self: Any) -> Any:
+        steps.append(self)
+        return await step(self)
+
+    monkeypatch.setattr(BlockingIterator, "_step", counted)
+    with blocking.fork("ubuntu") as vm:
+        vm.run("mkdir many && seq 2000 > many/file && seq -f many/%g 499 | xargs touch", check=True)
+        run = vm.start("cat many/file")
+        run.wait()
+        assert [line.text for line in run.lines()] == [str(number) for number in range(1, 2001)]
+        assert {entry.name for entry in vm.files.scandir("many")} == {"file", *map(str, range(1, 500))}
+        assert [match.line for match in vm.files.grep("7$", "many")] == [str(number) for number in range(7, 2001, 10)]
+        assert len(steps) < 30
+        lines = run.lines()
+        assert next(lines).text == "1"
+        lines.close()
+        assert list(lines) == []
 
 
 def test_an_iterator_that_is_closed_or_dropped_amid_its_items(lease: Lease) -> None:

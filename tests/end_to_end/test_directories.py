@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -11,12 +12,12 @@ import pytest
 
 from arker import (
     AsyncVM,
-    BadRequestError,
     ConfigurationError,
     DirectoryConflictError,
     InvalidArgumentError,
     LocalFileError,
-    NotFoundError,
+    RemoteFileNotFoundError,
+    RemoteNotADirectoryError,
     TransferProgress,
 )
 from arker.emulator import Emulator
@@ -164,13 +165,15 @@ async def test_a_root_that_is_a_symlink_is_followed(vm: AsyncVM, local: Path, tm
 
 async def test_what_is_not_there(vm: AsyncVM, local: Path, tmp_path: Path) -> None:
     await shell(vm, "echo > file")
-    with pytest.raises(NotFoundError) as missing:
+    with pytest.raises(FileNotFoundError) as missing:
         await vm.download_dir("nothing", tmp_path / "back")
+    assert isinstance(missing.value, RemoteFileNotFoundError)
     assert (missing.value.operation, missing.value.vm_id) == ("vm.download_dir", vm.id)
+    assert (missing.value.errno, missing.value.filename) == (errno.ENOENT, "nothing")
     assert not (tmp_path / "back").exists()
-    with pytest.raises(BadRequestError):
+    with pytest.raises(RemoteNotADirectoryError):
         await vm.upload_dir(local, "file")
-    with pytest.raises(BadRequestError):
+    with pytest.raises(RemoteNotADirectoryError):
         await vm.download_dir("file", tmp_path / "back")
     for wrong in (tmp_path / "nothing", local / "a"):
         with pytest.raises(LocalFileError) as caught:

@@ -16,7 +16,6 @@ from arker import (
     ArkerError,
     AsyncVM,
     FileChangedError,
-    ForbiddenError,
     LocalFileError,
     RemoteNotADirectoryError,
     RemotePermissionError,
@@ -176,8 +175,9 @@ async def test_what_cannot_be_listed_is_a_failure_and_nothing_is_deleted_for_it(
     (local / "d").chmod(0o700)
     assert set(look(local)) == set(before)
     await shell(vm, "chmod 000 r")
-    with pytest.raises(ForbiddenError, match="cannot be read"):
+    with pytest.raises(RemotePermissionError) as closed:
         await vm.download_dir("r", local, delete=True)
+    assert (closed.value.errno, closed.value.filename, closed.value.operation) == (errno.EACCES, "r", "vm.download_dir")
 
 
 async def test_a_file_that_grows_between_the_listing_and_the_reading(vm: AsyncVM, tmp_path: Path) -> None:

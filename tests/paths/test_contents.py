@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import random
 from collections.abc import Awaitable
 from functools import partial
+from typing import Any
 
 import pytest
 
 from arker import (
     CHUNK_SIZE,
     ArkerError,
+    AsyncRemoteFile,
     AsyncVM,
     ConfigurationError,
     FileTooLargeError,
@@ -275,7 +278,7 @@ async def test_what_is_flushed_is_there_and_what_follows_is_appended(vm: AsyncVM
             assert await vm.files.read_bytes("/tmp/file") == before + DATA[:100_000]
             await file.flush()
             await file.writelines([b"a", bytearray(b"bc"), memoryview(b"de")])
-            assert (file.tell(), file.size) == (100_005, 100_005)
+            assert (file.tell(), file.size) == (len(before) + 100_005, 100_005)
             await file.flush()
             assert await vm.files.read_bytes("/tmp/file") == before + DATA[:100_000] + b"abcde"
             await file.writelines(iter([b"fg", b"hij"]))
@@ -286,6 +289,28 @@ async def test_what_is_flushed_is_there_and_what_follows_is_appended(vm: AsyncVM
         await vm.files.write_bytes("/tmp/file", DATA[:100_010])
         if mode == "xb":
             await vm.files.remove("/tmp/file")
+
+
+async def test_the_position_in_a_file_that_is_written(vm: AsyncVM) -> None:
+    await vm.files.symlink("at", "link")
+    positions: list[int] = []
+    for name, mode, data in (
+        ("at", "a", "ä\n"),
+        ("at", "ab", b"x"),
+        ("link", "a", "y"),
+        ("at", "w", "z"),
+        ("x", "xb", b""),
+    ):
+        file: AsyncRemoteFile[Any] = vm.files.open(name, mode)
+        async with file:
+            positions.append(file.tell())
+            await file.write(data)
+            await file.flush()
+            positions.append(file.tell())
+    assert positions == [0, 3, 3, 4, 4, 5, 0, 1, 0, 0]
+    async with vm.files.open("at") as text:
+        with pytest.raises(io.UnsupportedOperation):
+            text.tell()
 
 
 async def test_a_flush_of_unknown_outcome_is_not_repeated(emulator: Emulator, vm: AsyncVM) -> None:

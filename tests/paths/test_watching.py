@@ -10,16 +10,22 @@ import os
 import select
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from arker import AsyncVM, RemotePermissionError
+from arker import AsyncArker, AsyncVM, RemotePermissionError, RunFailedError
 from arker._lifecycle.own_sessions import own_sessions
 from arker._paths import watching
 from arker._paths.inotify import Watch
-from arker.emulator import Emulator
+from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator._state import remove_state_dir
+from tests.emulator.server.conftest import new_place
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -279,3 +285,25 @@ async def test_a_directory_that_cannot_be_listed_any_more_has_not_gone(vm: Async
         await vm.files.chmod("/tmp/w", 0o755)
         await vm.files.rmdir("/tmp/w")
         assert [event async for event in changes] == []
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_a_server_that_is_started_anew_ends_the_watch(durable: bool) -> None:
+    with new_place() as place:
+        options = partial(EmulatorOptions, state=place / "state", state_parent=place)
+        first = ForkedEmulator(options())
+        async with AsyncExitStack() as stack:
+            async with first:
+                client = await stack.enter_async_context(AsyncArker(**first.client_options, ledger=False))
+                vm = await client.fork("ubuntu", durable=durable)
+                await vm.files.mkdir("/tmp/w")
+                changes = vm.files.watch("/tmp/w", interval=0.1)
+                port, key = urlsplit(first.url).port or 0, first.api_key
+                await changes.__aenter__()
+                await vm.files.write_text("/tmp/w/a", "")
+                assert (await changes.__anext__()).path == "/tmp/w/a"
+            await stack.enter_async_context(ForkedEmulator(options(port=port, api_key=key)))
+            stack.push_async_exit(changes)
+            with pytest.raises(RunFailedError, match="watch it again"):
+                _ = [event async for event in changes]
+        remove_state_dir(place / "state")

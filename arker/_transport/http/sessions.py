@@ -25,6 +25,7 @@ from arker._basics.guidance import CLOSED
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker._tasks.running_loop import running_loop
+from arker._transport.http.ended import finish_without_loop
 from arker._transport.http.resolver import Resolver
 from arker._transport.http.silence import Silences
 from arker.errors import ConfigurationError
@@ -266,8 +267,7 @@ class LoopSessions:
         if self._closed:
             # The client was closed while a call waited for its next attempt; a new session would never be closed.
             raise ConfigurationError(CLOSED)
-        for ended in [other for other in list(self._entries) if other.is_closed()]:
-            self._entries.pop(ended, None)
+        self.finish_ended()
         connector = _Connector(
             # With one place, the limiter lets in one more beside a run.
             limit=0 if self._max_connections is None else max(2, self._max_connections),
@@ -314,9 +314,15 @@ class LoopSessions:
         for loop in [other for other in self._entries if other is not here]:
             keep_in_child(self._entries.pop(loop))
 
+    def finish_ended(self) -> None:
+        """Close the sessions of loops that were closed before them."""
+        for entry in [entry for loop, entry in list(self._entries.items()) if loop.is_closed()]:
+            finish_without_loop(entry.guard)
+
     async def aclose(self) -> None:
         """Close the sessions of this loop and of the loops in other threads."""
         self._closed = True
+        self.finish_ended()
         here = asyncio.get_running_loop()
         for loop, entry in list(self._entries.items()):
             if loop is here:
@@ -331,9 +337,8 @@ class LoopSessions:
         A loop that is not running is run to close its session.
         """
         self._closed = True
+        self.finish_ended()
         for loop, entry in list(self._entries.items()):
-            if loop.is_closed():
-                continue
             if loop.is_running():
                 closing = _hand_over(loop, entry.guard)
                 if closing is not None:
@@ -351,7 +356,12 @@ def _after_fork_in_child() -> None:
         sessions.forget_other_threads()
 
 
-hand_in("connections", in_child=_after_fork_in_child)
+def _at_exit() -> None:
+    for sessions in list(_all):
+        sessions.finish_ended()
+
+
+hand_in("connections", in_child=_after_fork_in_child, at_exit=_at_exit)
 
 
 async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:

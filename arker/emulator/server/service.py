@@ -15,6 +15,7 @@ from arker.emulator._log import NoRequests
 from arker.emulator.control.clock import Clock
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import SandboxError, SandboxProvider
+from arker.emulator.sandbox.pressure import DISK_FULL
 from arker.emulator.server.app import API, create_app
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.connections import Connections
@@ -153,18 +154,24 @@ class Service:
         assert self._options.state is not None
         self._lasting = directory = await asyncio.to_thread(StateDirectory, self._options.state)
         directory.require_isolation("none" if self._options.isolation == "none" else "bubblewrap")
-        try:
-            provider = await open_provider(self._options, self._state_dir, lasting=directory.path)
-        except SandboxError as error:
-            if error.code != "mismatched":
-                raise
-            raise directory.refusal("mismatched", str(error)) from error
+        provider = await self._provider_of(directory)
         keeper = StateKeeper(directory.database)
         self._backend = self._new_backend(provider, directory.spool, keeper, directory.secret)
         restoration = Restoration(self._backend, directory, keeper)
         await restoration.restore()
         self.warnings = restoration.warnings()
         return restoration
+
+    async def _provider_of(self, directory: StateDirectory) -> SandboxProvider:
+        """Open the provider that has its files in the state directory, on a full disk with the space in reserve."""
+        while True:
+            try:
+                return await open_provider(self._options, self._state_dir, lasting=directory.path)
+            except SandboxError as error:
+                if error.code == "mismatched":
+                    raise directory.refusal("mismatched", str(error)) from error
+                if DISK_FULL not in str(error) or not directory.give_way():
+                    raise
 
     async def close(self) -> None:
         """Kill every VM, so that open requests are answered, then stop listening. A closed service cannot be started

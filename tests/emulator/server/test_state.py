@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -128,11 +129,16 @@ async def test_a_fork_and_its_command_are_recorded_together(state: Path) -> None
                 "BEGIN SELECT RAISE(ABORT, 'no room'); END"
             )
             assert (await api.call("POST", "/v1/fork", body, idempotency_key="key")).status == 500
+            assert (await api.get("/v1/vms"))["vms"] == []
+            vm = await api.fork()
+            wider: dict[str, Any] = {"command": "true", "vcpu_count": 7, "network": {"inbound": {"ports": {"80": {}}}}}
+            assert (await api.call("POST", f"/v1/vms/{vm['vm_id']}/runs", wider)).status == 500
+            after = await api.get(f"/v1/vms/{vm['vm_id']}")
+            assert (after["vcpu_count"], after["tunnels"]) == (vm["vcpu_count"], []), "a refused run changes nothing"
             connection.execute("DROP TRIGGER no_runs")
-        assert (await api.get("/v1/vms"))["vms"] == []
-        vm = (await post(api, "/v1/fork", body, "key"))["vm_id"]
-        (run,) = (await api.get(f"/v1/vms/{vm}/runs"))["runs"]
-        assert output(await api.ended(vm, run["run_id"])) == b"begun\n"
+        made = (await post(api, "/v1/fork", body, "key"))["vm_id"]
+        (run,) = (await api.get(f"/v1/vms/{made}/runs"))["runs"]
+        assert output(await api.ended(made, run["run_id"])) == b"begun\n"
 
 
 async def test_a_vm_leaves_no_record_once_its_key_has_lapsed(state: Path) -> None:
@@ -317,6 +323,15 @@ exec "$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
 """
 
 
+WRITE = """\
+import json, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+doc = json.dumps({"vm_id": sys.argv[2], "path": "file"})
+connection.execute("INSERT INTO records VALUES ('write', 'x', ?, ?)", (sys.argv[2], doc))
+"""
+"""Notes that a file is being written to a VM, as it is when a server is killed amid that."""
+
+
 async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) -> None:
     state.mkdir()
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", TWICE_ON_A_SMALL_DISK, sys.executable]
@@ -325,6 +340,8 @@ async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) ->
             api = Api(session, said["url"], said["api_key"])
             vm = (await api.fork(name="kept"))["vm_id"]
             large = (await api.fork())["vm_id"]
+            note = f"{sys.executable} -c {shlex.quote(WRITE)} {state / DATABASE} {vm}"  # only VMs see this file system
+            assert (await api.run(vm, note))["exit_code"] == 0
             going = await api.background(vm, "echo content > file; echo begun; sleep 600")
             await api.printed(vm, going, "begun")
             for _ in range(8):  # what becomes of them takes room

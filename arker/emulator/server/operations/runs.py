@@ -190,8 +190,9 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
     if wish.signal is not None or not wish.command.strip():
         return await _acknowledge(backend, session, wish, scope, digest)
     terminals.require_none(session)
-    vm.resize(wish.sizes.vcpu_count, wish.sizes.memory_mib, wish.sizes.disk_mib)
     opened = tunnels.open_all(backend, vm, wish.inbound)
+    before = vm.vcpu_count, vm.memory_mib, vm.disk_mib
+    vm.resize(wish.sizes.vcpu_count, wish.sizes.memory_mib, wish.sizes.disk_mib)
     entry = None if scope is None else Entry(digest=digest, subject="")
     try:
         run = execution.accept(
@@ -206,7 +207,8 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
             patience=wish.patience,
             entry=Key.of(scope, entry),
         )
-    except ServiceError:
+    except Exception:  # a run that is not on record has had no effect
+        vm.resize(*before)
         tunnels.forget_all(opened)
         raise
     tunnels.tie(backend, run, opened)

@@ -109,21 +109,19 @@ class Database:
         self._checkpoint: asyncio.Task[None] | None = None
         self._tidied_at = 0
         """The size of the write-ahead log at the latest checkpoint, if it has not begun anew since."""
-        try:
-            if not self.path.exists():
-                _make(directory)
-            self._connection = _connection(self.path)
-            try:
-                self._check()
-                _set_up(self._connection)
-            except BaseException:
-                self._connection.close()
-                raise
-        except sqlite3.OperationalError as error:
-            raise OSError(0, f"{self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise self.damaged(str(error)) from error
         self._reserved = _size(self._reserve)
+        while True:
+            try:
+                if not self.path.exists():
+                    _make(directory)
+                self._open()
+                break
+            except sqlite3.OperationalError as error:
+                # Its log, and what is beside that, are made anew after an orderly end.
+                if not _is_of_disk(error) or not self.give_way():
+                    raise OSError(0, f"{self.path}: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise self.damaged(str(error)) from error
         self._fill_reserve()
 
     def damaged(self, what: str) -> StateDirectoryError:
@@ -151,12 +149,18 @@ class Database:
             try:
                 self._apply(operations)
             except sqlite3.OperationalError as error:
-                if not urgent or not self._reserved:
+                if not urgent or not self.give_way():
                     raise NoRoomError(f"the state directory takes no more: {_reason(error)}") from error
-                self._reserved = max(0, self._reserved - _STEP)
-                os.truncate(self._reserve, self._reserved)
             else:
                 return
+
+    def give_way(self) -> bool:
+        """Give some of the reserve of disk space back. Returns whether there was some."""
+        if not self._reserved:
+            return False
+        self._reserved = max(0, self._reserved - _STEP)
+        os.truncate(self._reserve, self._reserved)
+        return True
 
     def records(self, kind: Kind) -> Iterator[tuple[str, str]]:
         """Return the id and the text of every record of a kind, in the order of ids, which is that of time."""
@@ -210,6 +214,15 @@ class Database:
             logger.warning("the records of the state directory could not be tidied up: %s", error)
         finally:
             self._checkpoint = None
+
+    def _open(self) -> None:
+        self._connection = _connection(self.path)
+        try:
+            self._check()
+            _set_up(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _apply(self, operations: Sequence[Operation]) -> None:
         connection = self._connection
@@ -307,6 +320,11 @@ def _size(path: Path) -> int:
 
 def _reason(error: sqlite3.OperationalError) -> str:
     return DISK_FULL if "full" in str(error) else str(error)
+
+
+def _is_of_disk(error: sqlite3.OperationalError) -> bool:
+    """Return whether a lack of disk space may be the reason."""
+    return any(words in str(error) for words in ("full", "disk I/O"))
 
 
 __all__ = [

@@ -75,6 +75,10 @@ class StateDirectory:
         if made not in {None, isolation}:
             raise _refusal(self.path, "mismatched", f"it was made with isolation={made!r}, and this is {isolation!r}")
 
+    def give_way(self) -> bool:
+        """Give some of the reserve of disk space back. Returns whether there was some."""
+        return self.database.give_way()
+
     def refusal(self, reason: StateDirectoryReason, why: str) -> StateDirectoryError:
         """Return the error for a directory that cannot be used."""
         return _refusal(self.path, reason, why)

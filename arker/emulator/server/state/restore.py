@@ -31,7 +31,7 @@ from arker.emulator.server.records import (
     Upload,
     VmRecord,
 )
-from arker.emulator.server.state.database import Kind, Operation, put, remove, remove_vm
+from arker.emulator.server.state.database import Kind, NoRoomError, Operation, put, remove, remove_vm
 from arker.emulator.server.state.directory import StateDirectory
 from arker.emulator.server.state.keeper import StateKeeper, key_id
 from arker.emulator.server.state.shapes import (
@@ -378,7 +378,10 @@ class Restoration:
             except SandboxError as error:
                 logger.warning("VM %s may keep a part of %s under a temporary name: %s", vm.vm_id, write.path, error)
                 return
-        self._directory.database.apply([remove("write", id)])
+        try:
+            self._directory.database.apply([remove("write", id)], urgent=True)
+        except NoRoomError as error:  # the next server finds nothing to remove, and forgets it
+            logger.warning("it could not be recorded that VM %s is clear of a part: %s", write.vm_id, error)
 
     def _discard_spool(self, left: _Left) -> None:
         wanted = {doc.spool for doc in left.uploads if not doc.written}
