@@ -7,7 +7,8 @@
 Each hook is called with one frozen event, on the event loop, with the context variables of the operation (such as the
 current span of a tracer). It must return quickly, because it blocks the event loop. An exception in a hook does not
 affect the operation: the first one of each hook is logged as a warning. Only `SystemExit` and `KeyboardInterrupt` end
-the program, and its blocks clean up. No event contains the API key or the query of a presigned URL.
+the program, and its blocks clean up; while they do, further ones are ignored. No event contains the API key or the
+query of a presigned URL.
 """
 
 from __future__ import annotations

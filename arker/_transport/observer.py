@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
 
 from arker._basics.shown import shown
 from arker._tasks import clock
-from arker._tasks.cleanup import APART
+from arker._transport.wishes import grant
 from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 
 if TYPE_CHECKING:
@@ -105,14 +104,11 @@ class Observer(Teller):
         self.redact = redact
 
     def tell(self, name: str, hook: Callable[[Event], object], event: Event) -> None:
-        """Call a hook. Its wish to end the program is raised, or ends the loop, so that no reply is lost by it."""
+        """Call a hook, and have it end the program if it raises what does that."""
         try:
             super().tell(name, hook, event)
         except (KeyboardInterrupt, SystemExit) as wish:
-            # The caller of such a task could neither get nor remove what it has made, such as a VM.
-            if not APART.get():
-                raise
-            asyncio.get_running_loop().call_soon(_raise, wish)
+            grant(wish)
 
     def watch(self, attempt: Attempt, progress: Progress) -> Watch | None:
         """Return a watch for the begin and end of attempts; None without a listener."""
@@ -211,11 +207,6 @@ class Observer(Teller):
                 bytes_received=received,
             )
             self.tell("on_request", self.hooks.on_request, event)
-
-
-def _raise(error: BaseException) -> NoReturn:
-    """Raise an error in the event loop itself, which ends by it, as by Ctrl-C. `asyncio.run` then cancels all tasks."""
-    raise error
 
 
 @define

@@ -185,3 +185,38 @@ def test_a_hook_that_ends_the_program_leaves_no_vm(emulator: Emulator, operation
         asyncio.run(use())
     assert asyncio.run(left()) == []
     assert told[-1] == "vm.delete"
+
+
+@pytest.mark.parametrize("fleet", [False, True])
+@pytest.mark.parametrize("operation", ["fork", "vm.run"])
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_a_hook_that_ends_the_program_again_and_again_leaves_no_vm(
+    emulator: Emulator, operation: str, fleet: bool, kind: type[BaseException]
+) -> None:
+    """It raises for each of many replies that come at once, and amid the clean-up by each request of that, too."""
+    over: list[bool] = []
+
+    def end(event: RequestEvent) -> None:
+        if over or event.operation == operation:
+            over.append(True)
+            raise kind
+
+    async def use() -> None:
+        async with AsyncArker(**emulator.client_options, hooks=Hooks(on_request=end)) as ar:
+
+            async def one() -> None:
+                async with await ar.fork("ubuntu") as vm:
+                    await vm.run("true")
+
+            if not fleet:
+                await asyncio.gather(*(one() for _ in range(4)))
+            async with ar.fork_many("ubuntu", 4) as vms:
+                await vms.run("true")
+
+    async def left() -> list[str]:
+        async with AsyncArker(**emulator.client_options) as ar:
+            return [vm.id async for vm in ar.iter_vms()]
+
+    with pytest.raises(kind):
+        asyncio.run(use())
+    assert asyncio.run(left()) == []
