@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -28,10 +29,12 @@ async def cut(work: Coroutine[Any, Any, object], fault: Fault) -> None:
 
 
 async def content(vm: AsyncVM, path: str, least: int) -> bytes:
-    """Return a file as soon as it has some bytes."""
-    while len(found := await vm.sync(path)) < least:
+    """Return a file as soon as it is there and has some bytes."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            if len(found := await vm.sync(path)) >= least:
+                return found
         await asyncio.sleep(0.01)
-    return found
 
 
 # --- the input of a command -------------------------------------------------------------------------------------------
