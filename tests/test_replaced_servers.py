@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from arker import AsyncVM, NotFoundError, UnsupportedOperationError
 from arker._transport import generations
@@ -46,7 +47,8 @@ async def test_amid_many_calls(server: ScriptedServer) -> None:
         if request.method == "POST":
             return RESIZED
         if replaced:
-            return NO_ROUTE
+            # All three are refused before one of them knows why.
+            return evolve(NO_ROUTE, delay=0.3) if request.path.endswith("health") else NO_ROUTE
         return HEALTHY if request.path.endswith("health") else ok(VM_OF_TODAY)
 
     server.answer(answer)

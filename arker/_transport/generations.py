@@ -99,6 +99,8 @@ class Generations:
             return False
         if not error.from_service or not may_be_of_the_form(error):
             return False
+        if base_url not in self._known:
+            await self._find(base_url)  # as another refused call does at present
         if self._known.get(base_url) == known:
             # An error that says what became of the request's route is one of generation 1.
             if known == "0.5" and error.matched is not None:
