@@ -353,7 +353,7 @@ async def test_closing_during_the_first_request(server: ScriptedServer) -> None:
 
 
 async def test_closing_when_another_loop_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arker._transport.http.sessions._CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("arker._transport.http.closing._CLOSE_SECONDS", 0.05)
     sessions = LoopSessions(4, aiohttp.ClientTimeout(total=None))
     ready, over = threading.Event(), threading.Event()
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from arker import Replayed, TerminalClosedError
 from arker._terminals.incoming import ROOM
-from tests.test_held_terminals import reached
+from tests.test_held_terminals import Service, reached
 
 pytestmark = pytest.mark.anyio
 
@@ -43,18 +43,23 @@ async def test_a_kill_that_is_lost_with_its_connection_is_sent_again() -> None:
     assert told == [[_KILL], [_KILL]]
 
 
+async def flood_and_lose(made: Service, socket: web.WebSocketResponse, lost: asyncio.Event) -> None:
+    """Send more output than there is room for, and break the connection."""
+    assert made.transport is not None
+    for _ in range(4):
+        await socket.send_bytes(bytes(ROOM // 2))
+    made.transport.abort()
+    lost.set()
+
+
 async def test_a_kill_finds_out_that_the_connection_is_lost_although_no_output_is_read() -> None:
     lost = asyncio.Event()
 
     async with reached() as (made, vm):
 
         async def flood(socket: web.WebSocketResponse) -> None:
-            assert made.transport is not None
             if made.names.count("GET sessions/s-9/pty") == 1:
-                for _ in range(4):
-                    await socket.send_bytes(bytes(ROOM // 2))
-                made.transport.abort()
-                lost.set()
+                await flood_and_lose(made, socket, lost)
                 return
             async for message in socket:
                 if message.data == _KILL:
@@ -76,12 +81,8 @@ async def test_a_size_is_set_although_the_connection_is_lost_meanwhile() -> None
     async with reached() as (made, vm):
 
         async def flood(socket: web.WebSocketResponse) -> None:
-            assert made.transport is not None
             if made.names.count("GET sessions/s-9/pty") == 1:
-                for _ in range(4):
-                    await socket.send_bytes(bytes(ROOM // 2))
-                made.transport.abort()
-                lost.set()
+                await flood_and_lose(made, socket, lost)
             else:
                 await socket.close(code=1000)
 

@@ -26,7 +26,7 @@ from arker import (
     RetryEvent,
     RetryPolicy,
 )
-from arker._transport.http.sessions import finish
+from arker._transport.http.closing import finish
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY

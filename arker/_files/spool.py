@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from arker.transfer import ReadableFile
 
 
-AT_ONCE: Final = 0.005
+_DRAW_SECONDS: Final = 0.005
 """Seconds for which a thread draws small pieces: to start it for each of them would take longer than they do."""
 
 
@@ -88,12 +88,12 @@ class InThread(AsyncIterator[object]):
 def _draw(items: Iterator[object]) -> list[object]:
     """Return what comes next: one item, or several that come at once. Nothing at the end."""
     drawn: list[object] = []
-    size, until = 0, clock.now() + AT_ONCE
+    size, until = 0, clock.now() + _DRAW_SECONDS
     for item in items:
         drawn.append(item)
         try:
             size += memoryview(cast("bytes", item)).nbytes
-        except (TypeError, BufferError, ValueError):  # it is none that can be sent, as the caller will be told
+        except (TypeError, BufferError, ValueError):  # it cannot be sent: `_Spool.add` refuses it
             break
         if size >= MIB or clock.now() >= until:
             break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import errno
 import logging
 import os
@@ -13,7 +12,6 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from http.cookies import BaseCookie, SimpleCookie
-from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -25,7 +23,7 @@ from arker._basics.guidance import CLOSED
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker._tasks.running_loop import running_loop
-from arker._transport.http.ended import finish_without_loop
+from arker._transport.http.closing import close_elsewhere, close_elsewhere_blocking, finish, finish_without_loop
 from arker._transport.http.resolver import Resolver
 from arker._transport.http.silence import Silences
 from arker.errors import ConfigurationError
@@ -41,8 +39,6 @@ AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type"
 _NO_PLACE_SECONDS: Final = 60.0
 """Seconds that a request waits for a descriptor before that counts as a failure."""
 _NO_PLACE_PAUSE: Final = 0.05
-_CLOSE_SECONDS: Final = 5.0
-"""Bound on the closing of a session that belongs to a loop in another thread."""
 
 
 class LostError(aiohttp.ClientError):
@@ -328,7 +324,7 @@ class LoopSessions:
             if loop is here:
                 await finish(entry.guard)
             elif loop.is_running():
-                await _close_elsewhere(loop, entry.guard)
+                await close_elsewhere(loop, entry.guard)
             # A loop that has stopped closes its session itself, when it is shut down.
 
     def close_outside(self) -> None:
@@ -340,10 +336,7 @@ class LoopSessions:
         self.finish_ended()
         for loop, entry in list(self._entries.items()):
             if loop.is_running():
-                closing = _hand_over(loop, entry.guard)
-                if closing is not None:
-                    concurrent.futures.wait({closing}, timeout=_CLOSE_SECONDS)
-                    _log_outcome(closing)
+                close_elsewhere_blocking(loop, entry.guard)
             else:
                 loop.run_until_complete(finish(entry.guard))
 
@@ -364,46 +357,11 @@ def _at_exit() -> None:
 hand_in("connections", in_child=_after_fork_in_child, at_exit=_at_exit)
 
 
-async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:
-    closing = _hand_over(loop, guard)
-    if closing is not None:
-        # Waiting raises nothing of what becomes of the other loop, which may be blocked, or end meanwhile.
-        await clock.wait({asyncio.wrap_future(closing)}, _CLOSE_SECONDS)
-        _log_outcome(closing)
-
-
-def _hand_over(
-    loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]
-) -> concurrent.futures.Future[None] | None:
-    """Have a loop in another thread close its session; None if it has ended, and its session with it."""
-    closing = finish(guard)
-    try:
-        return asyncio.run_coroutine_threadsafe(closing, loop)
-    except RuntimeError:
-        closing.close()
-        return None
-
-
-def _log_outcome(closing: concurrent.futures.Future[None]) -> None:
-    if not closing.done():
-        logger.warning("the connections of an event loop that does not answer are closed when it ends")
-    elif not closing.cancelled() and closing.exception() is not None:
-        logger.debug("the connections of another event loop: %r", closing.exception())
-
-
-async def finish(guard: AsyncGenerator[None, None]) -> None:
-    """Close a session by its guard, in its own loop."""
-    if isinstance(guard, AsyncGeneratorType) and guard.ag_running:
-        return  # the client is being closed in two loops at once, and the other one was the first here
-    await guard.aclose()
-
-
 __all__ = [
     "AUTO_HEADERS",
     "InUse",
     "LoopSessions",
     "LostError",
-    "finish",
     "no_hidden_retry",
     "round_trip",
 ]

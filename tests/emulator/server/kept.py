@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -66,4 +67,46 @@ def started(command: list[str]) -> Generator[tuple[subprocess.Popen[bytes], Any]
             process.terminate()
 
 
-__all__ = ["DATABASE", "ROOT", "content", "options", "refused", "running", "started"]
+_BACKEND = '"$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"'
+
+
+@contextmanager
+def started_on_a_small_disk(
+    state: Path, *, between: str | None = None
+) -> Generator[tuple[subprocess.Popen[bytes], Any]]:
+    """Start a backend by hand whose state directory is a small file system, and its sandboxes on another.
+
+    Args:
+        state: The state directory.
+        between: A command of the shell for when it has ended, after which another one is started. ``$1`` is the state
+            directory.
+    """
+    state.mkdir()
+    lines = ['mount -t tmpfs -o size=12m,mode=711 none "$1" || exit 9']
+    if between is not None:
+        lines += [_BACKEND, between]
+    program = "\n".join([*lines, f"exec {_BACKEND}"])
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", program, sys.executable]
+    with started([*command, str(state), str(state.parent)]) as (process, said):
+        yield process, said
+
+
+def start_of_the_next(process: subprocess.Popen[bytes], ends: signal.Signals) -> Any:
+    """End the first of two such backends by a signal. Returns the first line that the second one prints."""
+    (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(server), ends)
+    assert process.stdout is not None
+    return json.loads(next(line for line in process.stdout if line.startswith(b"{")))
+
+
+__all__ = [
+    "DATABASE",
+    "ROOT",
+    "content",
+    "options",
+    "refused",
+    "running",
+    "start_of_the_next",
+    "started",
+    "started_on_a_small_disk",
+]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import sqlite3
@@ -18,7 +17,15 @@ import pytest
 
 from arker.emulator.options import Isolation
 from tests.emulator.sandbox.support import until
-from tests.emulator.server.kept import DATABASE, ROOT, options, running, started
+from tests.emulator.server.kept import (
+    DATABASE,
+    ROOT,
+    options,
+    running,
+    start_of_the_next,
+    started,
+    started_on_a_small_disk,
+)
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, chunk, new_ulid, output
 from tests.support.forked import ForkedEmulator
 
@@ -282,17 +289,9 @@ async def test_uploads_of_two_servers_have_files_of_their_own(state: Path) -> No
 # --- the command line, full disks, other users ---
 
 
-SMALL_DISK = """\
-mount -t tmpfs -o size=12m,mode=711 none "$1" || exit 9
-exec "$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
-"""
-
-
 async def test_a_full_disk_refuses_changes_and_loses_none(state: Path) -> None:
     """The directory is on a file system of its own as well, with the sandboxes' on another."""
-    state.mkdir()
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, sys.executable]
-    with started([*command, str(state), str(state.parent)]) as (_, said):
+    with started_on_a_small_disk(state) as (_, said):
         async with aiohttp.ClientSession() as session:
             api = Api(session, said["url"], said["api_key"])
             vm = (await api.fork(description="before"))["vm_id"]
@@ -316,13 +315,6 @@ async def test_a_full_disk_refuses_changes_and_loses_none(state: Path) -> None:
             assert reply.status == 200
 
 
-TWICE_ON_A_SMALL_DISK = """\
-mount -t tmpfs -o size=12m,mode=711 none "$1" || exit 9
-"$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
-exec "$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
-"""
-
-
 WRITE = """\
 import json, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -333,9 +325,7 @@ connection.execute("INSERT INTO records VALUES ('write', 'x', ?, ?)", (sys.argv[
 
 
 async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) -> None:
-    state.mkdir()
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", TWICE_ON_A_SMALL_DISK, sys.executable]
-    with started([*command, str(state), str(state.parent)]) as (process, said):
+    with started_on_a_small_disk(state, between=":") as (process, said):
         async with aiohttp.ClientSession() as session:
             api = Api(session, said["url"], said["api_key"])
             vm = (await api.fork(name="kept"))["vm_id"]
@@ -348,10 +338,7 @@ async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) ->
                 await api.background(vm, "true " + "x" * 8000)
             run = await api.background(large, "cat /dev/zero > full 2>&-; echo full; sleep 600")
             await api.printed(large, run, "full")
-            (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            os.kill(int(server), signal.SIGKILL)
-        assert process.stdout is not None
-        said = json.loads(next(line for line in process.stdout if line.startswith(b"{")))
+        said = start_of_the_next(process, signal.SIGKILL)
         async with aiohttp.ClientSession() as session:
             api = Api(session, said["url"], said["api_key"])
             assert (await api.get_run(vm, going))["state"] == "failed"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +15,21 @@ from arker.emulator.sandbox.base import SandboxError, SandboxProvider
 from arker.emulator.sandbox.pressure import DISK_FULL
 from arker.emulator.server import service as module
 from arker.emulator.server.service import Service, base_url
-from tests.emulator.server.kept import options, started
+from tests.emulator.server.kept import options, start_of_the_next, started_on_a_small_disk
 from tests.emulator.server.support import Api, output
 
 pytestmark = pytest.mark.anyio
 
-FILLED_BETWEEN_TWO = """\
-mount -t tmpfs -o size=12m,mode=711 none "$1" || exit 9
-"$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
-cat /dev/zero > "$1/of_others" 2>&-
-exec "$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
-"""
-
 
 async def test_what_fills_it_after_an_orderly_end(state: Path) -> None:
     """The log of changes is removed at such an end, and takes room again at the next start."""
-    state.mkdir()
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FILLED_BETWEEN_TWO, sys.executable]
-    with started([*command, str(state), str(state.parent)]) as (process, said):
+    with started_on_a_small_disk(state, between='cat /dev/zero > "$1/of_others" 2>&-') as (process, said):
         async with aiohttp.ClientSession() as session:
             api = Api(session, said["url"], said["api_key"])
             await api.run((await api.fork(name="kept"))["vm_id"], "echo content > file")
             large = (await api.fork())["vm_id"]
             await api.run(large, "head -c 1000000 /dev/urandom > file")
-        (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(server), signal.SIGTERM)
-        assert process.stdout is not None
-        said = json.loads(next(line for line in process.stdout if line.startswith(b"{")))
+        said = start_of_the_next(process, signal.SIGTERM)
         async with aiohttp.ClientSession() as session:
             api = Api(session, said["url"], said["api_key"])
             await api.delete(large)
