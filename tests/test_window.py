@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arker._transport.window import (
+    GAP,
+    GREAT_RELUCTANCE,
     INITIAL,
     LATE,
     LONGEST_PATIENCE,
     LOOK,
+    PACE,
     PATIENCE,
     PUNCTUAL,
     RECOVERY,
@@ -36,12 +39,12 @@ def test_it_begins_small_and_never_beyond_its_ceiling() -> None:
     window = Window(150)
     for _ in range(100):
         window.answered(0.0)
-    spare_time(window)
+    spare_time(window, checks=100)
     assert window.places == 150
 
 
-def spare_time(window: Window, now: float = 0.0) -> None:
-    for _ in range(SPARE):
+def spare_time(window: Window, now: float = 0.0, *, checks: int = SPARE) -> None:
+    for _ in range(checks):
         window.looked(now, late=PUNCTUAL)
 
 
@@ -50,13 +53,13 @@ def test_good_answers_open_it_quickly_at_first() -> None:
     for _ in range(INITIAL // 2):
         window.answered(0.0)
     spare_time(window)
+    assert window.places == INITIAL + PACE  # as much as there is time for until the next check
+    spare_time(window, checks=100)
     assert window.places == INITIAL + INITIAL // 2
     for _ in range(10 * INITIAL):
         window.answered(0.0)
-    spare_time(window)
+    spare_time(window, checks=100)
     assert window.places == 2 * (INITIAL + INITIAL // 2)  # it doubles at most
-    spare_time(window)
-    assert window.places == 2 * (INITIAL + INITIAL // 2)
 
 
 def test_a_client_that_cannot_keep_up_opens_it_no_further() -> None:
@@ -69,20 +72,45 @@ def test_a_client_that_cannot_keep_up_opens_it_no_further() -> None:
         window.looked(0.0, late=2 * PUNCTUAL)
     assert window.places == INITIAL
     spare_time(window)
-    assert window.places == INITIAL + STEP
-    spare_time(window)
+    assert window.places == INITIAL + PACE
+    spare_time(window, checks=100)
     assert window.places == 2 * INITIAL
 
 
 def test_a_busy_client_opens_it_slowly_all_the_same() -> None:
     # A loop may always be late by a little without being busy, and timers may be coarse.
+    assert _opened_though_busy(answers=INITIAL / 3) < 20 * RELUCTANCE
+
+
+def test_a_busy_client_with_many_answers_opens_it_more_slowly_yet() -> None:
+    # They come as quickly as it can read them: more connections would cost it time, and bring no more answers.
+    assert 20 * RELUCTANCE < _opened_though_busy(answers=512) < 20 * GREAT_RELUCTANCE
+
+
+def _opened_though_busy(*, answers: float) -> float:
+    """Return the seconds until a busy client's window is open, given the number of answers in each half RELUCTANCE."""
     window, now = Window(512), 0.0
     while window.places < 512:
-        for _ in range(INITIAL):
+        for _ in range(int(answers)):
             window.answered(now)
         window.looked(now, late=2 * PUNCTUAL)
-        assert now < 20 * RELUCTANCE
+        assert now < 20 * GREAT_RELUCTANCE
         now += RELUCTANCE / 2
+    return now
+
+
+def test_a_short_silence_amid_answers_is_a_gap_between_them() -> None:
+    window, now = Window(512), 1.0
+    window.learn_round_trip(0.0001)
+    window.answered(now)
+    spare_time(window, now)
+    assert window.places == INITIAL + 1
+    window.sent(now)
+    spare_time(window, now + GAP * 0.99)
+    window.waited(now + GAP * 0.99)
+    assert window.places == INITIAL + 1
+    window.waited(now + GAP)
+    assert window.places == INITIAL + 1 + STEP
 
 
 def test_time_in_which_nobody_listened_is_no_silence_but_the_rest_is() -> None:

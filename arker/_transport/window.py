@@ -1,14 +1,14 @@
 """The number of requests that a client may have in flight: pure functions of the server's answers.
 
 An overloaded server says so (HTTP 429 and similar). It does not say what its limit is, so the limit is found by trying.
-The window begins small and opens quickly while all goes well, or slowly where the client cannot keep up: more requests
-in flight would only cost connections. Refusals come at once, so the requests still in flight then are what the server
+The window begins small and opens while all goes well, by as much as the client has time for, and slowly where it cannot
+keep up: more requests in flight would only cost connections. Refusals come at once, so the requests still in flight then are what the server
 accepts: their number becomes the window. From then on it opens by one only after a while without refusals, and after
 twice as long if that was refused again. Times are in seconds, from any monotonic clock.
 
 How soon "at once" is depends on the way to the server. The network's round trip, once known, tells how long a refusal
-may take: where answers are late, and a client with time to spare has waited for so long, the window opens by a step.
-It opens by no more at once in any case, so that few requests are refused whatever the server takes.
+may take: where answers are late, and a client with time to spare has waited for so long, the window opens by a step,
+so that few requests are refused whatever the server takes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,15 @@ PUNCTUAL: Final = 0.005
 """Seconds; a loop that comes back no later than this has had little else to do. Timers are late by one thousandth."""
 SPARE: Final = 3
 """Punctual checks in a row that show that the client has time to spare; a busy loop is punctual at times, too."""
+PACE: Final = 6
+"""The most by which answers open it at a punctual check: so many more requests take about as long as until the next. A
+client that waits for a moment between two answers opens no more connections than it has time for."""
+GAP: Final = 0.03
+"""Seconds; with a client that works as fast as it can, answers are seldom farther apart."""
 RELUCTANCE: Final = 0.25
 """Seconds after which the window opens a little although the client seems to be busy."""
+GREAT_RELUCTANCE: Final = 1.0
+"""The same, where as many answers have come in that time as there are places: with more of them, no more would come."""
 LATE: Final = 0.02
 """Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 RECOVERY: Final = 1.0
@@ -80,6 +87,7 @@ class Window:
         self._patience = PATIENCE
         self._quiet_since = self._grown_at = self._sent_at = -math.inf
         self._earned = 0.0  # how much the answers so far allow it to grow
+        self._answers = 0  # since it last grew because of answers
         self._unanswered = UNANSWERED
         self._knows_way = False
         self._punctual = 0
@@ -122,12 +130,13 @@ class Window:
         if self._grown_at == -math.inf:
             self._grown_at = now
         if self._punctual >= SPARE:
-            by = min(self._earned, STEP)
-        elif now >= self._grown_at + RELUCTANCE:
+            by = min(self._earned, PACE)
+        elif now >= self._grown_at + (RELUCTANCE if self._answers < self.size else GREAT_RELUCTANCE):
             by = min(self._earned, self.size / 8)
         else:
             return
         self._earned -= by
+        self._answers = 0
         self._grown_at = now
         self._grow(by)
 
@@ -140,6 +149,7 @@ class Window:
         elif self._limit == math.inf:
             # It may double in the time in which all of them are answered once.
             self._earned = min(self._earned + 1.0, self.size)
+            self._answers += 1
         elif now >= self._quiet_since + self._patience:
             self._grow(1.0 / self.size)  # by one in the time in which all of them are answered once
 
@@ -193,7 +203,9 @@ class Window:
         if now < self.opens_at:
             return
         if self._limit == math.inf:
-            if now < self._sent_at + self._unanswered:
+            # Where answers come, a short silence is but a gap between two of them.
+            enough = self._unanswered if self._grown_at == -math.inf else max(self._unanswered, GAP)
+            if now < self._sent_at + enough:
                 return
             if not self._knows_way:
                 self._grow(min(self.size / 2, STEP))
