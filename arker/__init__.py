@@ -232,6 +232,7 @@ if TYPE_CHECKING:
         Worker,
         WorkerState,
     )
+    from arker.pending import Pending
     from arker.read_stream import AsyncReadStream
     from arker.remote_file import AsyncRemoteFile
     from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
@@ -378,6 +379,7 @@ __all__ = [
     "PatchVmRequest",
     "PayloadTooLargeError",
     "PaymentRequiredError",
+    "Pending",
     "PolicyAction",
     "PolicyAuth",
     "PolicyConnection",
@@ -505,6 +507,7 @@ __getattr__, __dir__ = lazy_root(
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.items": "AsyncItems",
         "arker.models": " ".join(models.__all__),
+        "arker.pending": "Pending",
         "arker.read_stream": "AsyncReadStream",
         "arker.remote_file": "AsyncRemoteFile",
         "arker.run": "AsyncRun OutputChunk OutputLine",

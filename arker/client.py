@@ -42,7 +42,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, 
     """A client of Arker VMs for asyncio programs.
 
         async with AsyncArker(region="us-west-2") as ar:
-            async with await ar.fork("ubuntu") as vm:
+            async with ar.fork("ubuntu") as vm:
                 print((await vm.run("echo hi")).stdout_text)
 
     One client serves a whole program: any number of tasks, and event loops that come one after another or live in

@@ -29,6 +29,7 @@ from arker._vm.terminals import Terminals
 from arker._vm.tunnels import Tunnels
 from arker.errors import ArkerError, NotFoundError
 from arker.models import _checks as check
+from arker.pending import pending
 
 logger = logging.getLogger("arker")
 
@@ -40,7 +41,7 @@ class AsyncVM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Trans
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
     at the last read. As an async context manager it deletes the VM at the end of the block, also after an exception:
 
-        async with await ar.fork("ubuntu") as vm:
+        async with ar.fork("ubuntu") as vm:
             result = await vm.run("echo hi", check=True)
             print(result.stdout_text)
     """
@@ -150,6 +151,7 @@ class AsyncVM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Trans
             self._place.context.generations.learn(self.base_url, "1")
         return self
 
+    @pending
     async def fork(
         self,
         *,
@@ -210,6 +212,7 @@ class AsyncVM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Trans
         context = self._place.context
         return await fork(context, request, ttl=ttl, idempotency_key=idempotency_key, deadline=deadline)
 
+    @pending
     async def snapshot(
         self, name: str, *, public: bool | None = None, description: str | None = None, deadline: float | None = None
     ) -> AsyncVM:

@@ -228,6 +228,7 @@ if TYPE_CHECKING:
         Worker,
         WorkerState,
     )
+    from arker.pending import Pending
     from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
     from arker.run import OutputChunk, OutputLine
     from arker.transfer import FileOutcome, ReadableFile, TransferProgress, TransferResult, WritableFile, WritableText
@@ -373,6 +374,7 @@ __all__ = [
     "PatchVmRequest",
     "PayloadTooLargeError",
     "PaymentRequiredError",
+    "Pending",
     "PolicyAction",
     "PolicyAuth",
     "PolicyConnection",
@@ -502,6 +504,7 @@ __getattr__, __dir__ = lazy_root(
         "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
+        "arker.pending": "Pending",
         "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
         "arker.run": "OutputChunk OutputLine",
         "arker.transfer": "FileOutcome ReadableFile TransferProgress TransferResult WritableFile WritableText",

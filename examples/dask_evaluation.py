@@ -73,7 +73,7 @@ async def evaluate(candidate: dict[str, Any], *, time_limit: float) -> Verdict:
     """Test a candidate in a VM of its own. It runs on the worker's event loop, beside the others of its share."""
     vms: Any = get_worker().plugins["vms"]
     vm: AsyncVM
-    async with await vms.prepared.fork() as vm:
+    async with vms.prepared.fork() as vm:
         await vm.sync("candidate.py", candidate["source"].encode())
         result = await vm.run(["python3", "harness.py", "100"], timeout=time_limit, check=True)
     passed = int(result.stdout) == sum(map(int, str(2**100)))

@@ -32,7 +32,7 @@ def step(title: str) -> Generator[list[str], None, None]:
 
 async def square(ar: AsyncArker, source: AsyncVM, number: int) -> int:
     """Compute a square in a temporary VM."""
-    async with await ar.fork(source) as vm:
+    async with ar.fork(source) as vm:
         result = await vm.run(["python3", "-c", f"print({number} ** 2)"], check=True)
         return int(result.stdout_text)
 

@@ -85,7 +85,7 @@ class Runner:
 
     async def _run(self, snippet: Snippet) -> Answer:
         path, command = INTERPRETERS[snippet.language]
-        async with await self._ar.fork(self._base, network=False, deadline=PATIENCE) as vm:
+        async with self._ar.fork(self._base, network=False, deadline=PATIENCE) as vm:
             await vm.sync(path, snippet.code.encode("utf-8", "replace"), deadline=PATIENCE)
             started = time.perf_counter()
             result = await vm.run(command, timeout=snippet.timeout, deadline=snippet.timeout + PATIENCE)

@@ -280,8 +280,10 @@ def whole(cls: type[T]) -> type[T]:
             continue
         for name, value in vars(part).items():
             found = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-            if isinstance(found, FunctionType) and found.__qualname__ == f"{part.__qualname__}.{name}":
-                found.__qualname__ = f"{cls.__qualname__}.{name}"
+            # What is wrapped as well: a coroutine has the name of the function that made it.
+            for function in (found, getattr(found, "__wrapped__", None)):
+                if isinstance(function, FunctionType) and function.__qualname__ == f"{part.__qualname__}.{name}":
+                    function.__qualname__ = f"{cls.__qualname__}.{name}"
     return guide(cls)
 
 

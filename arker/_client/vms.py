@@ -16,6 +16,7 @@ from arker._protocol.address import Address
 from arker._protocol.pages import Pages, next_cursor
 from arker.errors import InvalidArgumentError, NotFoundError
 from arker.models import _checks as check
+from arker.pending import pending
 
 logger = logging.getLogger("arker")
 
@@ -69,6 +70,7 @@ class Vms(ClientBase):
         name = check.check_id("vm_id", vm_id)
         return arker.AsyncVM(self._place(self._context.settings.vm_base_url(name), name))
 
+    @pending
     async def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker.AsyncVM:
         """Read a VM by its id or name and return a handle on it.
 
@@ -88,6 +90,7 @@ class Vms(ClientBase):
             self._context.generations.learn(base_url, "1")
         return arker.AsyncVM(self._place(base_url, data.vm_id), data)
 
+    @pending
     async def find_vm(self, name: str, *, deadline: float | None = None) -> arker.AsyncVM:
         """Return a handle on a VM by its name or id, in whatever region it is.
 
@@ -121,6 +124,7 @@ class Vms(ClientBase):
             raise refusals.pop()
         raise NotFoundError(f"there is no VM {wanted!r} in any region", operation="find_vm")
 
+    @pending
     async def fork(
         self,
         source: str | arker.AsyncVM | None = None,

@@ -1,10 +1,11 @@
 """The number of requests that a client may have in flight: pure functions of the server's answers.
 
 An overloaded server says so (HTTP 429 and similar). It does not say what its limit is, so the limit is found by trying.
-The window begins small and opens while all goes well, by as much as the client has time for, and slowly where it cannot
-keep up: more requests in flight would only cost connections. Refusals come at once, so the requests still in flight then are what the server
-accepts: their number becomes the window. From then on it opens by one only after a while without refusals, and after
-twice as long if that was refused again. Times are in seconds, from any monotonic clock.
+The window begins small and opens while all goes well, by as much as the client has time for, and slowly where it
+cannot keep up: more requests in flight would only cost connections. Refusals come at once, so the requests still in
+flight then are what the server accepts: their number becomes the window. From then on it opens by one only after a
+while without refusals, and after twice as long if that was refused again. Times are in seconds, from any monotonic
+clock.
 
 How soon "at once" is depends on the way to the server. The network's round trip, once known, tells how long a refusal
 may take: where answers are late, and a client with time to spare has waited for so long, the window opens by a step,

@@ -20,7 +20,7 @@ class Verdict:
 
 async def judge(ar: AsyncArker, program: str, expected: str, *, seconds: float = 10) -> Verdict:
     """Run a candidate in a temporary VM."""
-    async with await ar.fork("ubuntu") as vm:
+    async with ar.fork("ubuntu") as vm:
         await vm.sync("candidate.py", program.encode())
         result = await vm.run("python3 candidate.py", timeout=seconds)
         output = result.stdout_text.strip()

@@ -92,7 +92,7 @@ def render(function: Function, context: Context, overloaded: bool) -> list[str]:
         overloaded: Whether it has overloads.
     """
     decorators = [context.source.segment(each) for each in function.decorator_list]
-    decorators = [each for each in decorators if each != "abstractmethod"]
+    decorators = [each for each in decorators if each not in ("abstractmethod", "pending")]
     is_overload = "overload" in decorators
     lines = [f"    @{each}" for each in decorators]
     lines += _signature(function, context, " ..." if is_overload else "")
