@@ -16,7 +16,7 @@ from arker import (
 )
 from arker._protocol.reply import api_error
 from arker._protocol.retryable import is_overload, is_proof_of_refusal, is_retryable_answer
-from arker.errors import ConflictError, NotFoundError, RateLimitedError, Recovery, RunFailedError, UnavailableError
+from arker.errors import ConflictError, NotFoundError, RateLimitedError, Recovery, RunFailedError
 from tests.ledger.support import select
 from tests.support.clients import make_client
 from tests.support.samples import completed
@@ -167,17 +167,6 @@ def test_what_stays_refused_is_not_tried_again(code: str) -> None:
 def test_capacity_is_waited_for_whatever_the_status() -> None:
     for status in (200, 409, 500, 503):
         assert is_retryable_answer(status, "capacity_unavailable", "m")
-
-
-async def test_a_session_is_not_posted_again_after_an_answer_that_proves_nothing(
-    server: ScriptedServer, vm: AsyncVM
-) -> None:
-    server.script(Reply(status=503, body=b"upstream connect error"))
-    with pytest.raises(UnavailableError) as caught:
-        await vm.create_session()
-    assert (caught.value.attempts, caught.value.outcome) == (1, "unknown")
-    server.script(error("unavailable", status=503), ok({"session_id": "s"}))
-    assert (await vm.create_session()).session_id == "s"
 
 
 @pytest.mark.parametrize(
