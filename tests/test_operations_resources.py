@@ -216,7 +216,7 @@ async def test_busy_answers_are_tried_again(server: ScriptedServer, client: Asyn
 async def test_a_creation_is_tried_again_after_any_retryable_answer(
     server: ScriptedServer, client: AsyncArker, name: str, answer: Reply
 ) -> None:
-    """Also after one that does not prove that nothing was made: the key tells the server that it is the same request."""
+    """Also after one that does not prove that nothing was made: the key says that it is the same request."""
     server.script(answer, ok(full(CASES[name].result)))
     await use(client, name)
     assert len({(request.target, request.body, request.key) for request in server.requests}) == 1
