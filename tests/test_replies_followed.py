@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from arker import (
+    ApiError,
     ArkerError,
     AsyncArker,
     AsyncVM,
@@ -188,6 +189,19 @@ async def test_an_error_without_the_contract_s_body_has_the_class_of_its_status(
         await client.get_vm("v")
     assert isinstance(caught.value, NotFoundError)
     assert (caught.value.message, caught.value.from_service) == (message, False)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 501, 502, 503, 504])
+@pytest.mark.parametrize(("body", "message"), [(b"<p>" + b"x" * 400, "<p>" + "x" * 297), (b"", None)])
+async def test_the_code_of_a_reply_without_one_is_internal(
+    server: ScriptedServer, status: int, body: bytes, message: str | None
+) -> None:
+    async with make_client(server, retry=False) as client:
+        server.script(Reply(status=status, body=body))
+        with pytest.raises(ApiError) as caught:
+            await client.get_vm("v")
+    said = caught.value
+    assert (said.code, said.status, said.message) == ("internal", status, message or f"HTTP {status}")
 
 
 async def test_hints_in_a_body_are_read(server: ScriptedServer, client: AsyncArker) -> None:
