@@ -33,7 +33,7 @@ from arker import (
 from tests.support.clients import COMPUTE, CONTROL, make_client
 from tests.support.samples import full, minimal
 from tests.support.secrets import API_KEY, TUNNEL_TOKEN
-from tests.support.server import Drop, ScriptedServer, dropped, error, ok
+from tests.support.server import Drop, Reply, ScriptedServer, dropped, error, ok
 
 pytestmark = pytest.mark.anyio
 STRICT_REPLIES = True
@@ -202,6 +202,25 @@ async def test_busy_answers_are_tried_again(server: ScriptedServer, client: Asyn
     server.script(error("unavailable", status=503), error("x", status=429), ok(full(CASES[name].result)))
     await use(client, name)
     assert len({(request.target, request.body, request.key) for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(Reply(status=status, body=b"<html>busy</html>") for status in (429, 502, 503, 504)),
+        *(error("x", status=status) for status in (502, 504)),
+        error("internal", "SlowDown", status=500),
+    ],
+)
+@pytest.mark.parametrize("name", CREATING)
+async def test_a_creation_is_tried_again_after_any_retryable_answer(
+    server: ScriptedServer, client: AsyncArker, name: str, answer: Reply
+) -> None:
+    """Also after one that does not prove that nothing was made: the key says that it is the same request."""
+    server.script(answer, ok(full(CASES[name].result)))
+    await use(client, name)
+    assert len({(request.target, request.body, request.key) for request in server.requests}) == 1
+    assert (len(server.requests), server.last.key is None) == (2, False)
 
 
 @pytest.mark.parametrize("drop", [Drop.AFTER_PROCESSING, Drop.RESET, Drop.MID_BODY])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from arker import (
+    ApiError,
     ArkerError,
     AsyncArker,
     AsyncVM,
@@ -16,7 +17,7 @@ from arker import (
 )
 from arker._protocol.reply import api_error
 from arker._protocol.retryable import is_overload, is_proof_of_refusal, is_retryable_answer
-from arker.errors import ConflictError, NotFoundError, RateLimitedError, Recovery, RunFailedError, UnavailableError
+from arker.errors import ConflictError, NotFoundError, RateLimitedError, Recovery, RunFailedError
 from tests.ledger.support import select
 from tests.support.clients import make_client
 from tests.support.samples import completed
@@ -169,17 +170,6 @@ def test_capacity_is_waited_for_whatever_the_status() -> None:
         assert is_retryable_answer(status, "capacity_unavailable", "m")
 
 
-async def test_a_session_is_not_posted_again_after_an_answer_that_proves_nothing(
-    server: ScriptedServer, vm: AsyncVM
-) -> None:
-    server.script(Reply(status=503, body=b"upstream connect error"))
-    with pytest.raises(UnavailableError) as caught:
-        await vm.create_session()
-    assert (caught.value.attempts, caught.value.outcome) == (1, "unknown")
-    server.script(error("unavailable", status=503), ok({"session_id": "s"}))
-    assert (await vm.create_session()).session_id == "s"
-
-
 @pytest.mark.parametrize(
     ("body", "kind", "message"),
     [
@@ -199,6 +189,19 @@ async def test_an_error_without_the_contract_s_body_has_the_class_of_its_status(
         await client.get_vm("v")
     assert isinstance(caught.value, NotFoundError)
     assert (caught.value.message, caught.value.from_service) == (message, False)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 501, 502, 503, 504])
+@pytest.mark.parametrize(("body", "message"), [(b"<p>" + b"x" * 400, "<p>" + "x" * 297), (b"", None)])
+async def test_the_code_of_a_reply_without_one_is_internal(
+    server: ScriptedServer, status: int, body: bytes, message: str | None
+) -> None:
+    async with make_client(server, retry=False) as client:
+        server.script(Reply(status=status, body=body))
+        with pytest.raises(ApiError) as caught:
+            await client.get_vm("v")
+    said = caught.value
+    assert (said.code, said.status, said.message) == ("internal", status, message or f"HTTP {status}")
 
 
 async def test_hints_in_a_body_are_read(server: ScriptedServer, client: AsyncArker) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from arker._protocol import forms
 from arker._protocol.calls import files as file_calls
 from arker.errors import ApiError
 
@@ -53,7 +54,7 @@ async def with_hashes(place: Place, root: str, remote: Tree, local: Tree) -> Tre
     except ApiError as error:
         # The VM itself can be asked.
         logger.debug("the server does not list the files in %s: %s", root, error)
-        if error.code in ("bad_request", "unsupported_operation", "not_implemented"):
+        if forms.code_of(error) in ("bad_request", "unsupported_operation", "not_implemented"):
             place.context.lacking.add((place.base_url, MANIFEST))
         return None
     found = {entry.path: entry for entry in reply.entries}

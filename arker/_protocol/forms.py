@@ -63,15 +63,21 @@ SET_TO_0_5: Final = Lack(
 """What a server of generation 1 lacks of a request of a client that was set to generation 0.5."""
 
 
+def code_of(error: ApiError) -> str:
+    """Return the code of an error, or that of its status for a reply without a code."""
+    return error.default_code if error.code == "internal" and not error.from_service else error.code
+
+
 def refuses(error: ApiError, lack: Lack) -> bool:
     """Return whether a server's error says that it does not know what generation 1 lacks."""
-    if error.code == "not_found":
+    code = code_of(error)
+    if code == "not_found":
         # What does not exist may be the object, or the operation.
         missing = error.details.get("resource")
         return missing == "route" or (missing is None and error.matched is False)
-    if error.code in ("method_not_allowed", "not_implemented"):
+    if code in ("method_not_allowed", "not_implemented"):
         return True
-    if error.code != "bad_request":
+    if code != "bad_request":
         return False
     violations: object = error.details.get("violations")
     texts = [error.message]
@@ -108,4 +114,13 @@ def with_resources(body: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "resources": sizes} if sizes else rest
 
 
-__all__ = ["SET_TO_0_5", "SET_TO_1", "lack_of", "lack_of_pending", "refuses", "unsupported", "with_resources"]
+__all__ = [
+    "SET_TO_0_5",
+    "SET_TO_1",
+    "code_of",
+    "lack_of",
+    "lack_of_pending",
+    "refuses",
+    "unsupported",
+    "with_resources",
+]

@@ -184,9 +184,11 @@ def _error_of_a_gateway(response: Response, value: object, redact: Callable[[str
         message = response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace").strip()
     # Redact it before cutting it: a part of a secret at the cut would remain.
     message = redact(message)[:_EXCERPT] or f"HTTP {response.status}"
+    kind = api_error_class("", response.status).default_code if code is None else code
+    error = api_error(kind, message, status=response.status, from_service=False)
     if code is None:
-        code = api_error_class("", response.status).default_code
-    return api_error(code, message, status=response.status, from_service=False)
+        error.code = "internal"  # by the contract; the class is that of the status
+    return error
 
 
 def _loosely_worded(value: object) -> tuple[str | None, str | None]:

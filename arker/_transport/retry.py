@@ -42,14 +42,14 @@ def next_delay(
         policy: The policy.
         failure: How the last attempt failed.
         failures: The number of failed attempts, including the last one.
-        may_repeat_lost: Whether the request may be sent again although it may have been processed.
+        may_repeat_lost: Whether the request may be sent again without an answer, although it may have been processed.
         retry_after: The server's requested delay in seconds.
         random: A random number from 0 to 1.
         patience: Seconds within which any number of attempts may be made; None for the policy's number.
     """
     if failure is Failure.REFUSED or policy.attempts == 1:
         return None
-    if failure in (Failure.LOST, Failure.UNCERTAIN) and not may_repeat_lost:
+    if failure is Failure.LOST and not may_repeat_lost:
         return None
     computed = policy.delay(failures, random)
     delay = computed if retry_after is None else retry_after
