@@ -132,7 +132,7 @@ class Writer:
         return future
 
     def _tell(self, urgency: int) -> bool:
-        """Tell the thread of an operation, with the lock held. Return False if there is none and none can be started."""
+        """Tell the thread of an operation, with the lock held. Return False if there is none, and none can start."""
         if self._off:
             self._queue.clear()
             return True
@@ -155,7 +155,7 @@ class Writer:
         return True
 
     def _fail_to_start(self) -> None:
-        """Warn that no thread can be started, without the lock; not if it is because the interpreter is about to end."""
+        """Warn that no thread can be started, without the lock; not if the interpreter is about to end."""
         if self._no_thread is not None:
             self._fail(self._no_thread, for_good=False)
 
