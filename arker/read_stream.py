@@ -25,7 +25,8 @@ class AsyncReadStream:
             async for chunk in stream:
                 print(len(chunk))
 
-    Only one task at a time may read from it. While it is open, it uses one connection and about 1 MiB of memory.
+    Only one task at a time may read from it. While it is open, it uses one connection and about 1 MiB of memory. In
+    another event loop than before it goes on at the same byte, by another connection.
     """
 
     __reduce__ = refuse_to_be_pickled

@@ -320,11 +320,12 @@ class AsyncTunnel(Held[Tunnel]):
                 characters.
             headers: Additional headers.
             body: Body of the request.
-            deadline: Seconds for the whole call; None for no limit.
+            deadline: Seconds for the whole call; None for no limit but the client's ``timeout``: each attempt ends when
+                nothing has come for its ``idle`` time, also while the server in the VM is still at work.
 
         Raises:
             TunnelClosedError: The tunnel has been closed by this object.
-            NetworkError: No response arrived.
+            NetworkError: No response arrived, or nothing came for that time.
         """
         verb = check.check_text("method", method, what="an HTTP method").upper()
         if not _TOKEN.fullmatch(verb):

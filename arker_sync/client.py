@@ -55,10 +55,6 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, Reapi
         insecure_hosts: Exact names or addresses of hosts that may receive the key over plain HTTP; else
             ``ARKER_INSECURE_HOSTS``, separated by commas. An ``http://`` base URL is rejected unless its host is this
             machine's loopback or one of these.
-        session: An aiohttp session to use instead of the client's own. The client never closes it, and it works only in
-            its own event loop. Its default headers are also sent to presigned URLs, so a session with an authorization
-            header is rejected. Its connector limits connections and its settings choose proxies. aiohttp itself repeats
-            a GET, PUT or DELETE once when a kept-alive connection is dead.
         hooks: Functions that are called for attempts, retries and transfers.
         ledger: The file that records forks, so that `reap` can delete the VMs of a killed program: a path, True for the
             default file in the user's state directory, False for no ledger; else ``ARKER_LEDGER``, else the default
@@ -139,7 +135,6 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, Reapi
             retry: As for the client.
             timeout: As for the client.
             max_connections: As for the client.
-            session: As for the client.
             hooks: As for the client.
             strict_replies: As for the client.
             overlap_sessions: As for the client.
@@ -149,6 +144,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, Reapi
             InvalidArgumentError: There is no such option, or its value is invalid.
             EmulatorError: At the first request (or ``with``): the backend could not start; the message says why.
         """
+        cls._check_options(options)
         client = cls.__new__(cls)
         asynchronous = AsyncArker.local(
             retry=retry,

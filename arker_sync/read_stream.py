@@ -18,7 +18,8 @@ class ReadStream(Facade):
             for chunk in stream:
                 print(len(chunk))
 
-    Only one thread at a time may read from it. While it is open, it uses one connection and about 1 MiB of memory.
+    Only one thread at a time may read from it. While it is open, it uses one connection and about 1 MiB of memory. In
+    another event loop than before it goes on at the same byte, by another connection.
     """
 
     _async: arker.AsyncReadStream

@@ -49,6 +49,19 @@ def test_arguments_from_elsewhere_where_a_backend_is_started(cls: Any, given: st
     assert str(caught.value) == f"local() got an unexpected keyword argument {given!r}; use {LOCAL[given]}"
 
 
+def test_a_session_where_a_backend_is_started_for_a_blocking_client() -> None:
+    with pytest.raises(TypeError) as caught:
+        arker_sync.Arker.local(session=object())
+    use = "use AsyncArker: a session belongs to one event loop"
+    assert str(caught.value) == f"local() got an unexpected keyword argument 'session'; {use}"
+
+
+def test_docstrings_of_the_blocking_client_tell_of_no_session() -> None:
+    for cls in (arker.AsyncArker, arker_sync.Arker):
+        told = ["session: A" in (inspect.getdoc(each) or "") for each in (cls, cls.local)]
+        assert told == [cls is arker.AsyncArker] * 2
+
+
 def test_other_arguments_are_left_to_python() -> None:
     for cls in CLASSES.values():
         with pytest.raises(

@@ -47,6 +47,9 @@ LOCAL: Final[Mapping[str, str]] = {
 }
 """The same for ``local`` of the clients, whose other options are the backend's."""
 
+BLOCKING_LOCAL: Final[Mapping[str, str]] = {"session": ARGUMENTS["Arker"]["session"]}
+"""The same for an argument that only ``local`` of the async client has."""
+
 
 def guide(cls: type[T]) -> type[T]:
     """Let the initializer of a class tell what to use instead of an argument from elsewhere."""
@@ -73,4 +76,4 @@ def refuse(function: str, words: Mapping[str, str], named: Mapping[str, object])
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}; use {words[name]}")
 
 
-__all__ = ["ARGUMENTS", "LOCAL", "guide", "refuse"]
+__all__ = ["ARGUMENTS", "BLOCKING_LOCAL", "LOCAL", "guide", "refuse"]

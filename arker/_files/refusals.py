@@ -6,7 +6,9 @@ Servers differ in what their errors say. The embedded backend begins the message
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -41,6 +43,7 @@ _REFUSED: Final = 120
 """The exit code of a program that tells why a path cannot be used."""
 _SECONDS: Final = 10.0
 """The most that finding out a reason may take."""
+_LONGEST_REASON: Final = 300
 _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 4095
 
@@ -48,8 +51,11 @@ _LONGEST_PATH: Final = 4095
 # --- what the server says -------------------------------------------------------------------------------------------
 
 
-def _number_in(error: ApiError) -> int | None:
-    """Return the number of the system's error that a server's error tells; None if it tells none."""
+def _reason_in(error: ApiError) -> tuple[int, str | None] | None:
+    """Return the number of the system's error that a server's error tells, and its words; None if it tells none.
+
+    The words are None where the number says as much.
+    """
     violations: object = error.details.get("violations")
     texts: list[Any] = [error.message]
     if isinstance(violations, list):
@@ -61,8 +67,9 @@ def _number_in(error: ApiError) -> int | None:
     for text in texts:
         match = _NAME.match(text) if isinstance(text, str) else None
         if match is not None and (number := number_of(match[1])) is not None:
-            return number
-    return number_of("ENOENT") if error.details.get("resource") == "file" and _is_missing(error) else None
+            said = text[match.end() :][:_LONGEST_REASON]
+            return number, f"{os.strerror(number)}: {said}" if number == errno.EINVAL and said else None
+    return (errno.ENOENT, None) if error.details.get("resource") == "file" and _is_missing(error) else None
 
 
 def _is_missing(error: ApiError) -> bool:
@@ -73,8 +80,8 @@ def typed(error: ArkerError, path: str) -> ArkerError:
     """Return the error of a file's own class if the server's error tells the reason; else the error itself."""
     if not isinstance(error, ApiError) or isinstance(error, RemoteFileError) or not error.from_service:
         return error
-    number = _number_in(error)
-    return error if number is None else remote_file_error(path, number, said=error)
+    reason = _reason_in(error)
+    return error if reason is None else remote_file_error(path, *reason, said=error)
 
 
 async def explained(place: Place, error: ArkerError, path: str, doing: Literal["read", "write"]) -> ArkerError:

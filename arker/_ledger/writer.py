@@ -80,6 +80,7 @@ class Writer:
         self._told = _UNTOLD
         self._paused_until = 0.0
         self._thread: threading.Thread | None = None
+        self._no_thread: RuntimeError | None = None
         self._ending = False
         self._leaving = False
         self.used = False  # whether it may have rows
@@ -97,8 +98,9 @@ class Writer:
             if self._off:
                 return
             self._queue.append(operation)
-            if urgency > self._told:
-                self._tell(urgency)
+            if urgency <= self._told or self._tell(urgency):
+                return
+        self._fail_to_start()
 
     def put_and_wait(self, operation: Operation | None, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Add an operation; return what is done when all that was added so far is on disk (or cannot be).
@@ -108,6 +110,7 @@ class Writer:
             loop: The running loop.
         """
         future: asyncio.Future[None] = loop.create_future()
+        told = True
         with self._lock:
             if operation is not None:
                 self._queue.append(operation)
@@ -120,30 +123,41 @@ class Writer:
             if waiters is None:
                 waiters = self._waiting[loop] = Waiters()
                 waiters.bound = clock.call_later(loop, PATIENCE, self._give_up_waiting, waiters)
-                self._tell(AT_ONCE)
+                told = self._tell(AT_ONCE)
             elif self._ending:
                 self._tell(AT_ONCE)  # it may be waiting for its next attempt
             waiters.futures.append(future)
+        if not told:
+            self._fail_to_start()
         return future
 
-    def _tell(self, urgency: int) -> None:
-        """Tell the thread of an operation, with the lock held."""
+    def _tell(self, urgency: int) -> bool:
+        """Tell the thread of an operation, with the lock held. Return False if there is none, and none can start."""
         if self._off:
             self._queue.clear()
-        elif self._thread is not None or self._start():
-            self._told = max(self._told, urgency)
-            self._changed.notify()
+            return True
+        if self._thread is None and not self._start():
+            return False
+        self._told = max(self._told, urgency)
+        self._changed.notify()
+        return True
 
     def _start(self) -> bool:
         thread = threading.Thread(target=self._work, name="arker-ledger", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the interpreter is about to end
+        except RuntimeError as error:  # there are too many threads, or the interpreter is about to end
             resolve_all(self._waiting)
             self._waiting = {}
+            self._no_thread = None if "shutdown" in str(error) else error
             return False
         self._thread = thread
         return True
+
+    def _fail_to_start(self) -> None:
+        """Warn that no thread can be started, without the lock; not if the interpreter is about to end."""
+        if self._no_thread is not None:
+            self._fail(self._no_thread, for_good=False)
 
     def _give_up_waiting(self, waiters: Waiters) -> None:
         self._fail("it takes too long", for_good=False)

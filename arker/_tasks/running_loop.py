@@ -24,9 +24,17 @@ def running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
+def running_loop_if_any() -> asyncio.AbstractEventLoop | None:
+    """Return the running loop; None where none runs, as where a coroutine is closed after its loop has ended."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _in_trio() -> bool:
     trio = sys.modules.get("trio")
     return trio is not None and bool(trio.lowlevel.in_trio_run())
 
 
-__all__ = ["running_loop"]
+__all__ = ["running_loop", "running_loop_if_any"]

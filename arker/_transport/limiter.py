@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from arker._tasks import clock
-from arker._tasks.running_loop import running_loop
+from arker._tasks.running_loop import running_loop, running_loop_if_any
 from arker._transport.retry import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Limiter:
         now = clock.now() if now is None else now
         window = self.window
         window.waited(now)
-        here = _running_loop()
+        here = running_loop_if_any()
         if self._deletions and now < window.opens_at:
             self._pump_deletions(now, here)
         # Nearly every answer comes here and admits one request: the conditions are those of `try_enter`.
@@ -258,7 +258,7 @@ class Limiter:
 
     def _watch(self) -> None:
         """Schedule a wake-up of each loop with waiters for when the window opens by itself."""
-        here = _running_loop()
+        here = running_loop_if_any()
         self._timers = {loop: at for loop, at in self._timers.items() if not loop.is_closed()}
         now = clock.now()
         opens = self._opens_next(now)
@@ -294,14 +294,6 @@ class Limiter:
             self._pump()
             if self._opens_next(clock.now()) is not None:
                 self._watch()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the running loop; None where a coroutine is closed after its loop has ended."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 class Unlimited:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 import arker
+from arker._basics.arguments import BLOCKING_LOCAL, refuse
 from arker._basics.typing import Self
 from arker_sync import _bridge
 from arker_sync._bridge.facade import Facade
@@ -19,6 +21,11 @@ class Life(Facade):
         """Wrap an async client, and own it."""
         super().__init__(client, _bridge.lease.Lease(client))
         self._heeds = False
+
+    @staticmethod
+    def _check_options(options: Mapping[str, object]) -> None:
+        """Refuse options of `Arker.local` that only the async client takes."""
+        refuse("local", BLOCKING_LOCAL, options)
 
     def _enter(self) -> Self:
         work: Any = self._async.__aenter__()

@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -206,6 +207,42 @@ async def test_another_process_has_it_locked_for_long(
     assert select(path, "idempotency_key, vm_id") == [
         (request.idempotency_key, f"vm-{number}") for number, request in enumerate(requests)
     ]
+
+
+async def test_no_thread_can_be_started(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.01)
+    ledger = Ledger(tmp_path / FILE_NAME, API_KEY)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        await write_down(ledger, "vm-1", "vm-2")
+    (warning,) = warnings_in(caplog)
+    assert "cannot be used: can't start new thread; VMs that this program may leave behind" in warning
+    await write_down(ledger, "vm-3")
+    await until(lambda: select(ledger.path) == ["vm-1", "vm-2", "vm-3"])
+    await ledger.aclose(release=False)
+    assert all_warnings_in(caplog)[1:] == [
+        f"the ledger of forks {ledger.path} is used again: VMs of this program are on record"
+    ]
+
+
+async def test_no_warning_of_threads_at_the_end_of_the_interpreter(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    ledger = Ledger(tmp_path / FILE_NAME, API_KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        await write_down(ledger, "vm-1")
+    assert warnings_in(caplog) == []
+    await ledger.aclose(release=False)
 
 
 async def test_it_recovers_by_itself(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,20 @@ def check(caught: RemoteFileError, path: str, kind: type[OSError], number: int) 
     assert (caught.errno, caught.filename, caught.file) == (number, path, path)
     assert path in caught.message
     assert caught.operation is not None
+
+
+async def test_the_server_s_words_where_the_system_s_say_little(prepared: AsyncVM) -> None:
+    for path, words in (
+        ("/proc/self/status", "it belongs to /proc: read it by a command"),
+        ("/tmp/fifo", "regular file"),
+    ):
+        with pytest.raises(RemoteFileError, match=f"{path}: Invalid argument: .*{words}") as caught:
+            await prepared.files.read_text(path)
+        assert caught.value.errno == errno.EINVAL
+    for path in ("/tmp/none", "/tmp/dir"):
+        with pytest.raises(RemoteFileError) as caught:
+            await prepared.files.read_text(path)
+        assert caught.value.message == f"{path}: {os.strerror(caught.value.errno or 0)}"
 
 
 async def test_what_cannot_be_read(prepared: AsyncVM, tmp_path: Path) -> None:

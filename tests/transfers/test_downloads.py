@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import os
@@ -317,6 +318,41 @@ async def test_a_call_that_fails_amid_a_stream_loses_nothing(store: Store, vm: A
         assert await stream.read(3) == DATA[:3]
         assert await stream.read() == DATA[3:]
         assert stream.position == len(DATA)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_stream_in_another_loop_goes_on_where_it_was(
+    store: Store, vm: AsyncVM, ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With it a loop refuses what another thread may not do to it.
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    asyncio.get_running_loop().set_debug(True)
+    stream = vm.open_read("/f")
+
+    async def begun() -> bytes:
+        await stream.__aenter__()
+        return await stream.read(MIB)
+
+    async def goes_on() -> bytes:
+        return await stream.read(MIB)
+
+    first = await (asyncio.to_thread(asyncio.run, begun()) if ended else begun())
+    second = await asyncio.to_thread(asyncio.run, goes_on())
+    rest = await stream.read()
+    assert first + second + rest == DATA
+    await asyncio.to_thread(asyncio.run, stream.aclose())
+    assert len(ranges(store)) == 3
+    with pytest.raises(ConfigurationError, match="not open"):
+        await stream.read()
+
+
+async def test_a_stream_that_another_loop_closes(store: Store, vm: AsyncVM) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    async with vm.open_read("/f") as stream:
+        await stream.read(MIB)
+        await asyncio.to_thread(asyncio.run, stream.aclose())
+    async with vm.open_read("/f") as stream:
+        assert await stream.read() == DATA
 
 
 async def test_a_stream_that_is_left_early(store: Store, vm: AsyncVM) -> None:

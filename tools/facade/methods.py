@@ -24,7 +24,10 @@ RENAMED: Final = {
 KEPT: Final = {"__init__", "__len__", "__getitem__", "__contains__", "__iter__", "__bool__", *RENAMED}
 """Methods with underscores that are generated nevertheless."""
 LEFT_OUT: Final = {("AsyncArker", "__init__"): {"session"}, ("AsyncArker", "local"): {"session"}}
-"""Arguments that a blocking caller has no use for: a session is bound to the event loop that it was made in."""
+"""Arguments that a blocking caller has no use for: a session is bound to the event loop that it was made in.
+
+Those of ``__init__`` are told of by the class.
+"""
 ASYNC_ONLY: Final = {("AsyncTerminal", "stream")}
 """Methods that a blocking caller has no use for, or has something else for: see ``BASES``."""
 UNDONE: Final = {"fork": "delete"}
@@ -100,8 +103,17 @@ def render(function: Function, context: Context, overloaded: bool) -> list[str]:
         return lines
     docstring = ast.get_docstring(function, clean=False)
     if docstring is not None:
-        lines += [f"        {context.turner.docstring(docstring)}"]
+        lines += [
+            f"        {context.turner.docstring(without_arguments(docstring, context.owner.name, function.name))}"
+        ]
     return lines + _body(function, context, "property" in decorators, overloaded)
+
+
+def without_arguments(docstring: str, owner: str, function: str) -> str:
+    """Return a docstring without the arguments that a blocking caller has no use for."""
+    for name in LEFT_OUT.get((owner, function), ()):
+        docstring = re.sub(rf"^( +){name}: .*\n(\1 +.*\n)*", "", docstring, flags=re.MULTILINE)
+    return docstring
 
 
 def _signature(function: Function, context: Context, after: str) -> list[str]:
@@ -272,6 +284,7 @@ def _life(function: Function, context: Context, arguments: list[str]) -> list[st
         ]
     if function.name == "local":
         return [
+            f"{space}cls._check_options(options)",
             f"{space}client = cls.__new__(cls)",
             *bracketed("asynchronous = AsyncArker.local(", arguments, ")", indent=8),
             f"{space}Life.__init__(client, asynchronous)",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.facade import layout
-from tools.facade.methods import Context, Function, is_wanted, render
+from tools.facade.methods import Context, Function, is_wanted, render, without_arguments
 from tools.facade.source import Source, Surface, read
 from tools.facade.text import Turner
 
@@ -76,7 +76,7 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     lines = [f"class {name}({', '.join(bases)}):"]
     docstring = ast.get_docstring(cls, clean=False)
     if docstring is not None:
-        lines += [f"    {turner.docstring(docstring)}"]
+        lines += [f"    {turner.docstring(without_arguments(docstring, cls.name, '__init__'))}"]
     if is_root:
         # A generic class is a twin of one with the same parameters, unless its items are converted on the way.
         of = next((base.removeprefix("Generic") for base in bases if base.startswith("Generic[")), "")

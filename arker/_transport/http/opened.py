@@ -9,7 +9,8 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from arker._protocol.request import Response
+from arker._protocol.request import ExchangeFailedError, Response
+from arker._tasks.running_loop import running_loop_if_any
 from arker._transport.http.failures import explain
 from arker._transport.http.replies import read_excerpt, read_object
 
@@ -23,7 +24,8 @@ EXCHANGE_ERRORS: Final = (aiohttp.ClientError, OSError, asyncio.TimeoutError, Va
 class Opened:
     """The reply to a GET of a presigned URL, whose headers have arrived. It must be closed.
 
-    Different tasks may read it one after the other; it does not depend on the task that opened it.
+    Different tasks of its event loop may read it one after the other; it does not depend on the task that opened it.
+    Another loop may close it.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Opened:
             session: The session that it belongs to.
             done: Called when no more of the body is read.
         """
+        self._loop = asyncio.get_running_loop()
         self._done = done
         self._response = response
         self._url = url
@@ -64,6 +67,9 @@ class Opened:
     async def read(self, count: int | None = None) -> bytes:
         """Return some bytes as they come, ``count`` at most, none at the end; raises `ExchangeFailedError`."""
         content = self._response.content
+        if asyncio.get_running_loop() is not self._loop:
+            # What comes, and what is paused and resumed, is told in the loop of the connection only.
+            raise ExchangeFailedError("the connection belongs to another event loop", delivered=True)
         try:
             return await (content.readany() if count is None else content.read(count))
         except EXCHANGE_ERRORS as error:
@@ -88,12 +94,24 @@ class Opened:
 
     def close(self) -> None:
         """Return the connection to the pool if everything was read; close it otherwise."""
+        if self._loop.is_running() and running_loop_if_any() is not self._loop:
+            try:
+                self._loop.call_soon_threadsafe(self._close)
+            except RuntimeError:  # the loop has ended meanwhile, and its connections with it
+                pass
+        else:
+            self._close()
+
+    def _close(self) -> None:
         self._done()
         response = self._response
+        connection = response.connection
         if response.content.is_eof():
             response.release()
         else:
             response.close()
+        if connection is not None and self._loop.is_closed():
+            connection.release()  # aiohttp does nothing then, and warns later that it is not closed
 
 
 __all__ = ["EXCHANGE_ERRORS", "READ_BUFFER", "Opened"]

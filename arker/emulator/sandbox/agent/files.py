@@ -25,7 +25,7 @@ def open_regular(path: str, flags: int, dir_fd: int | None = None) -> int:
         status = os.fstat(fd)
         check_regular(status)
         if PROC is not None and status.st_dev == os.fstat(PROC).st_dev:
-            raise Refused("bad_request", "it belongs to /proc, not to the VM's files", errno.EINVAL)
+            raise Refused("bad_request", "it belongs to /proc: read it by a command", errno.EINVAL)
     except BaseException:
         os.close(fd)
         raise
