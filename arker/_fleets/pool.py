@@ -23,7 +23,7 @@ from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._tasks.running_loop import running_loop
 from arker._vm.base import place_of
-from arker.errors import ArkerError, DeadlineExceededError, FleetError, NotFoundError
+from arker.errors import ArkerError, ConfigurationError, DeadlineExceededError, FleetError, NotFoundError
 from arker.reports import FleetOperation, FleetProgress
 from arker.vm import AsyncVM, fork
 
@@ -38,6 +38,10 @@ _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 2.0
 _SHARE: Final = 0.25
 """The part of the time that a second signal leaves in which what goes on may end; the rest is for the deletion."""
+_STUCK: Final = (
+    "each VM of the fleet has an item whose function waits for a VM of the same fleet: use the VM that the function is "
+    "given, or another fleet"
+)
 _INSISTENCE: Final = 3
 """How often the end of a fleet is restarted when it is cancelled itself."""
 
@@ -63,6 +67,7 @@ class Pool:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._idle: deque[AsyncVM] = deque()
         self._waiting: deque[asyncio.Future[AsyncVM]] = deque()
+        self._loans = nesting.Loans()
         self._replacing = 0
         self._last_number = -1
         self._interrupted: set[AsyncVM] = set()
@@ -169,17 +174,24 @@ class Pool:
 
         Raises:
             FleetError: No VM is left.
+            ConfigurationError: All VMs are held by functions that wait for another one.
         """
         while self._idle:
             vm = self._idle.popleft()
             if vm in self.members:
+                self._loans.begin(vm)
                 return vm
         if self.closed or not (self.members or self._replacing):
             raise self.none_left()
         future: asyncio.Future[AsyncVM] = running_loop().create_future()
-        self._waiting.append(future)
         try:
-            return await future
+            with self._loans.waiting(self.members) as stuck:
+                if stuck and not self._replacing:
+                    raise ConfigurationError(_STUCK)
+                self._waiting.append(future)
+                vm = await future
+            self._loans.begin(vm)
+            return vm
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.give_back(future.result())
@@ -198,6 +210,7 @@ class Pool:
 
     def give_back(self, vm: AsyncVM | None) -> None:
         """Return a VM to the pool; None stands for one that was not replaced."""
+        self._loans.end(vm)
         if vm is None or vm not in self.members:
             if not (self.members or self._replacing):
                 while self._waiting:
@@ -253,7 +266,9 @@ class Pool:
         self._replacing += 1
         replacing = self.spawn(self._replaced(vm))
         try:
-            return await asyncio.shield(replacing)
+            new = await asyncio.shield(replacing)
+            self._loans.move(vm, new)
+            return new
         except asyncio.CancelledError:
             # The item is given up, but the fleet must not be smaller for good.
             replacing.add_done_callback(self._adopt)
