@@ -266,7 +266,7 @@ class Pool:
         self._replacing += 1
         replacing = self.spawn(self._replaced(vm))
         try:
-            new = await asyncio.shield(replacing)
+            new: AsyncVM | None = await asyncio.shield(replacing)
             self._loans.move(vm, new)
             return new
         except asyncio.CancelledError:
