@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
@@ -55,7 +55,7 @@ class Loans:
             self._holders[new] = holder
 
     @contextmanager
-    def waiting(self, vms: Collection[object]) -> Iterator[bool]:
+    def waiting(self, vms: Collection[object]) -> Generator[bool, None, None]:
         """Note that the running task waits for one of the VMs. Gives whether all of them are held by those that wait.
 
         A worker waits, too, if its function has begun the work that waits.
