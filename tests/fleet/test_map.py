@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
 import pytest
 
 from arker import (
@@ -271,7 +272,8 @@ async def test_a_function_that_waits_for_its_own_fleet(fleet: AsyncFleet, gather
         await all_started.wait()
         return await outer(vm, item)
 
-    outcomes = [outcome async for outcome in fleet.map(together, range(3))]
+    with anyio.fail_after(30):
+        outcomes = [outcome async for outcome in fleet.map(together, range(3))]
     errors = [outcome.error for outcome in outcomes if not outcome.ok]
     assert errors
     for error in errors:
@@ -290,6 +292,7 @@ async def test_the_only_vm_after_a_replacement(client: AsyncArker, cloud: Cloud)
             return [outcome.unwrap() async for outcome in fleet.map(echo, range(2))]
 
         assert not (await anext(fleet.map(endless, [0], item_deadline=0.01))).ok
-        outcome = await anext(fleet.map(outer, [0]))
+        with anyio.fail_after(30):
+            outcome = await anext(fleet.map(outer, [0]))
     assert isinstance(outcome.error, ConfigurationError)
     assert not cloud.living
