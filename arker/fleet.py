@@ -188,7 +188,8 @@ class AsyncFleet:
 
         Raises:
             FleetError: While outcomes are consumed: no VM is left. Items without an outcome were not drawn.
-            ConfigurationError: The fleet's block was not entered or has been left.
+            ConfigurationError: The fleet's block was not entered or has been left; or, while outcomes are consumed:
+                each VM has an item whose function itself waits for a `map` in this fleet.
         """
         self._check_open()
         if not callable(function):

@@ -116,7 +116,8 @@ class Fleet(Facade):
 
         Raises:
             FleetError: While outcomes are consumed: no VM is left. Items without an outcome were not drawn.
-            ConfigurationError: The fleet's block was not entered or has been left.
+            ConfigurationError: The fleet's block was not entered or has been left; or, while outcomes are consumed:
+                each VM has an item whose function itself waits for a `map` in this fleet.
         """
         with _bridge.callbacks.seated() as seat:
             iterator = self._async.map(

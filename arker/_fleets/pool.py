@@ -63,6 +63,7 @@ class Pool:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._idle: deque[AsyncVM] = deque()
         self._waiting: deque[asyncio.Future[AsyncVM]] = deque()
+        self._loans = nesting.Loans()
         self._replacing = 0
         self._last_number = -1
         self._interrupted: set[AsyncVM] = set()
@@ -169,17 +170,22 @@ class Pool:
 
         Raises:
             FleetError: No VM is left.
+            ConfigurationError: All VMs are held by functions that wait for another one.
         """
         while self._idle:
             vm = self._idle.popleft()
             if vm in self.members:
+                self._loans.begin(vm)
                 return vm
         if self.closed or not (self.members or self._replacing):
             raise self.none_left()
         future: asyncio.Future[AsyncVM] = running_loop().create_future()
-        self._waiting.append(future)
         try:
-            return await future
+            with self._loans.waiting(() if self._replacing else self.members):
+                self._waiting.append(future)
+                vm = await future
+            self._loans.begin(vm)
+            return vm
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.give_back(future.result())
@@ -198,6 +204,7 @@ class Pool:
 
     def give_back(self, vm: AsyncVM | None) -> None:
         """Return a VM to the pool; None stands for one that was not replaced."""
+        self._loans.end(vm)
         if vm is None or vm not in self.members:
             if not (self.members or self._replacing):
                 while self._waiting:
@@ -253,7 +260,9 @@ class Pool:
         self._replacing += 1
         replacing = self.spawn(self._replaced(vm))
         try:
-            return await asyncio.shield(replacing)
+            new: AsyncVM | None = await asyncio.shield(replacing)
+            self._loans.move(vm, new)
+            return new
         except asyncio.CancelledError:
             # The item is given up, but the fleet must not be smaller for good.
             replacing.add_done_callback(self._adopt)
