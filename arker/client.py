@@ -53,7 +53,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, 
         api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.
         base_url: Compute base URL; else ``ARKER_BASE_URL``, else built from provider and region.
         burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region where the provider is
-            ``aws-burst`` or ``generation`` is ``0.5``, else burst VMs use the compute base URL.
+            ``aws-burst``, else burst VMs use the compute base URL.
         control_base_url: Control base URL; else ``ARKER_CONTROL_BASE_URL``, else ``https://arker.ai/api``.
         region: Region, such as ``us-west-2``; else ``ARKER_REGION``, unless ``base_url`` is given.
         provider: Provider, a host name label such as ``aws``; else ``ARKER_PROVIDER``, else ``aws``.

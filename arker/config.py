@@ -243,9 +243,8 @@ def load_settings(
         base = None if wanted_region is None else places.built_url(wanted_provider, wanted_region)
 
     burst = url_of("burst_base_url", burst_base_url) or url_of("ARKER_BURST_BASE_URL", env.get("ARKER_BURST_BASE_URL"))
-    # Generation 1 has no such hosts, so one is built where a client asks for them.
-    if burst is None and wanted_region is not None and (wanted_provider == "aws-burst" or spoken == "0.5"):
-        burst = places.built_url("aws-burst", wanted_region)
+    if burst is None and wanted_region is not None and wanted_provider == "aws-burst":
+        burst = places.built_url(wanted_provider, wanted_region)
 
     control = (
         url_of("control_base_url", control_base_url)

@@ -129,14 +129,6 @@ GCP_WEST = "https://gcp-us-west-2.arker.ai/api"
         ({"base_url": "https://h", "burst_base_url": "https://b/"}, {}, ("https://h", "https://b", None, "aws")),
         ({"base_url": "https://h"}, {"ARKER_BURST_BASE_URL": "https://b"}, ("https://h", "https://b", None, "aws")),
         ({"base_url": "https://h"}, {"ARKER_BURST_BASE_URL": "\t"}, ("https://h", None, None, "aws")),
-        ({"region": "us-west-2", "generation": "0.5"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
-        ({}, {**WEST, "ARKER_GENERATION": "0.5"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
-        ({"base_url": "https://h", "generation": "0.5"}, WEST, ("https://h", None, None, "aws")),
-        (
-            {"region": "us-west-2", "burst_base_url": "https://b", "generation": "0.5"},
-            {},
-            (AWS_WEST, "https://b", "us-west-2", "aws"),
-        ),
         (
             {"region": "us-west-2", "burst_base_url": "https://b"},
             {"ARKER_BURST_BASE_URL": "https://c"},
