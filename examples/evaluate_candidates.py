@@ -211,7 +211,7 @@ async def main() -> None:
 
     cloud = os.environ.get("ARKER_API_KEY") or os.environ.get("AUTH_KEY")
     client = AsyncArker() if cloud else AsyncArker.local()
-    async with client as ar, await ar.fork("ubuntu") as base:
+    async with client as ar, ar.fork("ubuntu") as base:
         # Files for all VMs go into the VM that they are forked from.
         await base.sync("harness.py", HARNESS.encode())
         async with ar.fork_many(base, arguments.vms) as fleet:

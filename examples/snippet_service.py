@@ -107,7 +107,7 @@ def make_app(at_once: int) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         cloud = os.environ.get("ARKER_API_KEY") or os.environ.get("AUTH_KEY")
         client = AsyncArker() if cloud else AsyncArker.local()
-        async with client as ar, await ar.fork("ubuntu") as base:
+        async with client as ar, ar.fork("ubuntu") as base:
             # Prepare everything that snippets need here: packages, data, helpers.
             await base.run("mkdir -p data && date +%F > data/prepared", check=True)
             runners.append(Runner(ar, base, at_once))

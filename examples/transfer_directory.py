@@ -82,7 +82,7 @@ async def move_file(vm: AsyncVM, place: Path, size_mib: int, bar: TransferBar) -
 async def main(size_mib: int) -> None:
     cloud = bool(os.environ.get("ARKER_API_KEY") or os.environ.get("AUTH_KEY"))
     with tempfile.TemporaryDirectory() as directory, TransferBar() as bar:
-        async with AsyncArker() if cloud else AsyncArker.local() as ar, await ar.fork("ubuntu") as vm:
+        async with AsyncArker() if cloud else AsyncArker.local() as ar, ar.fork("ubuntu") as vm:
             await move_tree(vm, Path(directory), bar)
             await move_file(vm, Path(directory), size_mib, bar)
 

@@ -67,7 +67,7 @@ async def without_token(tunnel: AsyncTunnel) -> int:
 
 async def main() -> None:
     in_cloud = os.environ.get("ARKER_API_KEY") or os.environ.get("AUTH_KEY")
-    async with AsyncArker() if in_cloud else AsyncArker.local() as ar, await ar.fork("ubuntu") as vm:
+    async with AsyncArker() if in_cloud else AsyncArker.local() as ar, ar.fork("ubuntu") as vm:
         await vm.sync("/tmp/server.py", SERVER)
         server = await vm.start("exec python3 /tmp/server.py")
         if not await listening(server):
