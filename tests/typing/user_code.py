@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 import aiohttp
+import anyio
 from typing_extensions import assert_type
 
 from arker import (
@@ -47,6 +49,7 @@ from arker import (
     NetworkRequest,
     OrgRunListRow,
     OutputChunk,
+    Pending,
     RetryPolicy,
     Run,
     RunFailedError,
@@ -305,3 +308,18 @@ async def transfers(vm: AsyncVM, paths: list[Path], file: BinaryIO, pieces: Asyn
     assert_type(outcomes, list[FileOutcome])
     assert_type(outcomes[0].error, ArkerError | None)
     await vm.download_many([(PurePosixPath("/f"), path) for path in paths])
+
+
+async def forks_are_awaited_or_entered(ar: AsyncArker) -> None:
+    pending = ar.fork("ubuntu")
+    assert_type(pending, Pending[AsyncVM])
+    assert_type(await pending, AsyncVM)
+    async with ar.fork("ubuntu", network=False) as vm, vm.fork() as other, vm.snapshot("name") as kept:
+        assert_type(vm, AsyncVM)
+        assert_type((other, kept), tuple[AsyncVM, AsyncVM])
+    first, second = await asyncio.gather(ar.fork("ubuntu"), ar.get_vm("id"))
+    assert_type((first, second), tuple[AsyncVM, AsyncVM])
+    task = asyncio.create_task(ar.find_vm("name"))
+    assert_type(await task, AsyncVM)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ar.fork, "ubuntu")
