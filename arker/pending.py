@@ -102,8 +102,12 @@ def _mark(function: Any) -> None:
     """Have a function that returns a coroutine taken for a coroutine function: by mocks with a spec, for example."""
     if sys.version_info >= (3, 12):
         inspect.markcoroutinefunction(function)
+    elif sys.version_info >= (3, 11):
+        # `inspect` looks at this flag alone. The interpreter does not: coroutines have an instruction that makes them.
+        code = function.__code__
+        function.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
     else:
-        # Libraries that ask, such as mocks and test runners, have loaded it already.
+        # `inspect` cannot be told. Of those that ask asyncio, such as mocks and web frameworks, each has loaded it.
         marker = getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
         if marker is not None:
             function._is_coroutine = marker

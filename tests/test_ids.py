@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import io
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ def required(function: Any) -> dict[str, Any]:
 
 
 def operations(cls: type[Any]) -> Iterator[tuple[str, Any]]:
-    for name, function in inspect.getmembers(cls, inspect.iscoroutinefunction):
+    for name, function in inspect.getmembers(cls, asyncio.iscoroutinefunction):
         if not name.startswith("_") and name not in {"aclose", "keep_alive"}:  # which send nothing
             yield name, function
 

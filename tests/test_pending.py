@@ -230,8 +230,8 @@ async def test_an_exception_is_thrown_in_as_into_any_coroutine(ar: AsyncArker) -
     "method", [AsyncArker.fork, AsyncArker.get_vm, AsyncArker.find_vm, AsyncVM.fork, AsyncVM.snapshot]
 )
 def test_the_methods_still_look_like_coroutine_functions(method: Callable[..., object]) -> None:
-    if sys.version_info >= (3, 12):
-        assert inspect.iscoroutinefunction(method)
+    assert asyncio.iscoroutinefunction(method)
+    assert inspect.iscoroutinefunction(method) or sys.version_info < (3, 11)
     client = mock.create_autospec(arker.AsyncArker if "AsyncArker" in method.__qualname__ else AsyncVM)
     assert inspect.iscoroutinefunction(getattr(client, method.__name__))
     assert pickle.loads(pickle.dumps(method)) is method

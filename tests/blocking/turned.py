@@ -6,6 +6,7 @@ and entered as what the async client gives.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import GenericAlias, TracebackType
@@ -43,7 +44,7 @@ class _Turned:
 
         def call(*arguments: Any, **options: Any) -> Any:
             result = value(*map(_straight, arguments), **{key: _straight(each) for key, each in options.items()})
-            return _Given(_turned(result)) if inspect.iscoroutinefunction(member) else _turned(result)
+            return _Given(_turned(result)) if asyncio.iscoroutinefunction(member) else _turned(result)
 
         return call
 
