@@ -64,7 +64,10 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
 
     def throw(self, *error: Any) -> Any:
         """Raise an exception in the coroutine where it waits, and run it until it waits again."""
-        return self._coroutine.throw(*error)
+        try:
+            return self._coroutine.throw(*error)
+        finally:
+            del error  # its traceback has this frame
 
     def close(self) -> None:
         """Close the coroutine where it waits."""

@@ -29,6 +29,11 @@ async def _iterate(vm: AsyncVM) -> None:
         pass
 
 
+async def _enter(vm: AsyncVM) -> None:
+    async with vm.fork():
+        pass
+
+
 CALLS: dict[str, Use] = {
     "run": lambda vm: vm.run("x"),
     "run that is killed": lambda vm: vm.run("x", on_cancel="kill"),
@@ -40,6 +45,7 @@ CALLS: dict[str, Use] = {
     "refresh": lambda vm: vm.refresh(),
     "runs": _iterate,
     "fork": lambda vm: vm.fork(),
+    "fork that is entered": _enter,
 }
 
 
