@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import stat
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -320,13 +321,21 @@ async def test_a_call_that_fails_amid_a_stream_loses_nothing(store: Store, vm: A
         assert stream.position == len(DATA)
 
 
+@pytest.fixture
+async def debugging() -> AsyncGenerator[None]:
+    """Have the loop refuse what another thread may not do to it."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    yield
+    loop.set_debug(False)
+
+
+@pytest.mark.usefixtures("debugging")
 @pytest.mark.parametrize("ended", [False, True])
 async def test_a_stream_in_another_loop_goes_on_where_it_was(
     store: Store, vm: AsyncVM, ended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With it a loop refuses what another thread may not do to it.
-    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
-    asyncio.get_running_loop().set_debug(True)
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")  # for the other loops
     stream = vm.open_read("/f")
 
     async def begun() -> bytes:
@@ -346,8 +355,8 @@ async def test_a_stream_in_another_loop_goes_on_where_it_was(
         await stream.read()
 
 
+@pytest.mark.usefixtures("debugging")
 async def test_a_stream_that_another_loop_closes(store: Store, vm: AsyncVM) -> None:
-    asyncio.get_running_loop().set_debug(True)
     async with vm.open_read("/f") as stream:
         await stream.read(MIB)
         await asyncio.to_thread(asyncio.run, stream.aclose())
