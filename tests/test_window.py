@@ -108,9 +108,10 @@ def test_a_short_silence_amid_answers_is_a_gap_between_them() -> None:
     window.sent(now)
     spare_time(window, now + GAP * 0.99)
     window.waited(now + GAP * 0.99)
-    assert window.places == INITIAL + 1
+    assert window.places == INITIAL + 1 + PACE
+    window.looked(now + GAP, late=PUNCTUAL)
     window.waited(now + GAP)
-    assert window.places == INITIAL + 1 + STEP
+    assert window.places == INITIAL + 1 + PACE + STEP
 
 
 def test_time_in_which_nobody_listened_is_no_silence_but_the_rest_is() -> None:

@@ -204,16 +204,16 @@ class Window:
         if now < self.opens_at:
             return
         if self._limit == math.inf:
-            # Where answers come, a short silence is but a gap between two of them.
-            enough = self._unanswered if self._grown_at == -math.inf else max(self._unanswered, GAP)
-            if now < self._sent_at + enough:
+            if now < self._sent_at + self._unanswered:
                 return
             if not self._knows_way:
                 self._grow(min(self.size / 2, STEP))
             elif self._punctual >= SPARE:
                 # A loop that was busy in so short a time may have a refusal to read: it has to be punctual once more.
                 self._punctual = SPARE - 1
-                self._grow(min(self.size, STEP))
+                # Where answers come, a short silence is but a gap between two of them.
+                by = PACE if self._grown_at > -math.inf and now < self._sent_at + GAP else STEP
+                self._grow(min(self.size, by))
         elif now >= max(self._grown_at + RECOVERY, self._quiet_since + self._patience):
             self._grown_at = now
             self._grow(1.0)

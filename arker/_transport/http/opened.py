@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -111,7 +112,9 @@ class Opened:
         else:
             response.close()
         if connection is not None and self._loop.is_closed():
-            connection.release()  # aiohttp does nothing then, and warns later that it is not closed
+            # aiohttp does nothing then, and warns later that it is not closed. The transport may need the loop.
+            with contextlib.suppress(RuntimeError):
+                connection.release()
 
 
 __all__ = ["EXCHANGE_ERRORS", "READ_BUFFER", "Opened"]
