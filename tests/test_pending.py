@@ -30,6 +30,15 @@ async def there(ar: AsyncArker) -> list[str]:
     return [vm.vm_id for vm in await ar.list_vms()]
 
 
+async def assert_cancelled_without_a_trace(task: asyncio.Task[Any], ar: AsyncArker) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with anyio.fail_after(30):
+        while await there(ar):
+            await asyncio.sleep(0.01)
+
+
 async def test_a_fork_is_entered_and_deleted_at_the_end(ar: AsyncArker) -> None:
     async with ar.fork("ubuntu") as vm:
         assert type(vm) is AsyncVM
@@ -82,12 +91,7 @@ async def test_what_is_cancelled_while_it_is_entered_leaves_no_vm(ar: AsyncArker
     before = entered
     while entered == before:
         await asyncio.sleep(0.01)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    with anyio.fail_after(30):
-        while await there(ar):
-            await asyncio.sleep(0.01)
+    await assert_cancelled_without_a_trace(task, ar)
 
 
 async def test_an_exit_stack_takes_it(ar: AsyncArker) -> None:
@@ -184,12 +188,7 @@ async def test_a_task_of_it_is_cancelled_as_any(ar: AsyncArker) -> None:
     task = asyncio.create_task(ar.fork("ubuntu"))
     await asyncio.sleep(0)
     assert "fork" in repr(task)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    with anyio.fail_after(30):
-        while await there(ar):
-            await asyncio.sleep(0.01)
+    await assert_cancelled_without_a_trace(task, ar)
 
 
 async def test_it_can_be_used_once(ar: AsyncArker) -> None:
