@@ -218,6 +218,32 @@ def test_nothing_is_left_open(server: ScriptedServer, monkeypatch: pytest.Monkey
     assert [str(warning.message) for warning in caught] == []
 
 
+@pytest.mark.parametrize("moment", ["goes on", "ends"])
+def test_a_client_that_is_forgotten(server: ScriptedServer, moment: str) -> None:
+    """It is garbage together with its session, as parts of a cycle are. The session is closed nevertheless."""
+    server.answer(ok(OK))
+
+    async def forget() -> None:
+        client = make_client(server)
+        await client.get_vm("v")
+        cycle: list[Any] = [client]
+        cycle.append(cycle)
+
+    async def careless() -> None:
+        await forget()
+        if moment == "goes on":
+            gc.collect()
+            await until(lambda: server.open_connections == 0)
+        else:
+            asyncio.get_running_loop().call_soon(gc.collect)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(careless())
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+
+
 SCRIPT = """
 import asyncio, sys
 from arker import AsyncArker

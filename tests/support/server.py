@@ -188,6 +188,11 @@ class ScriptedServer:
     def last(self) -> Recorded:
         return self.requests[-1]
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._server.connections)
+
     def script(self, *replies: Reply | Script) -> None:
         """Answer the coming requests with these, one after the other."""
         self._replies.extend(replies)

@@ -18,12 +18,21 @@ _CLOSE_SECONDS: Final = 5.0
 _STEPS: Final = 16
 """More than closing takes where there is nothing to wait for."""
 
+_closing: Final[set[asyncio.Task[None]]] = set()
+
 
 async def finish(guard: AsyncGenerator[None, None]) -> None:
     """Close a session by its guard, in its own loop."""
     if isinstance(guard, AsyncGeneratorType) and guard.ag_running:
         return  # the client is being closed in two loops at once, and the other one was the first here
     await guard.aclose()
+
+
+def finish_soon(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:
+    """Begin to close a session by its guard, in its own loop."""
+    closing = loop.create_task(finish(guard))
+    _closing.add(closing)  # the loop would not keep it
+    closing.add_done_callback(_closing.discard)
 
 
 async def close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:
@@ -77,4 +86,4 @@ def _log_outcome(closing: concurrent.futures.Future[None]) -> None:
         logger.debug("the connections of another event loop: %r", closing.exception())
 
 
-__all__ = ["close_elsewhere", "close_elsewhere_blocking", "finish", "finish_without_loop"]
+__all__ = ["close_elsewhere", "close_elsewhere_blocking", "finish", "finish_soon", "finish_without_loop"]

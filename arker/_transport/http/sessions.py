@@ -23,7 +23,13 @@ from arker._basics.guidance import CLOSED
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker._tasks.running_loop import running_loop
-from arker._transport.http.closing import close_elsewhere, close_elsewhere_blocking, finish, finish_without_loop
+from arker._transport.http.closing import (
+    close_elsewhere,
+    close_elsewhere_blocking,
+    finish,
+    finish_soon,
+    finish_without_loop,
+)
 from arker._transport.http.resolver import Resolver
 from arker._transport.http.silence import Silences
 from arker.errors import ConfigurationError
@@ -101,8 +107,8 @@ class _NoCookies(aiohttp.DummyCookieJar):
 class _Connector(aiohttp.TCPConnector):
     """A connector that reports a lack of descriptors as a lack of places, not as a failed request."""
 
-    tell_round_trip: Callable[[float], None] | None = None
-    """Called with the round trip to each host, in seconds, when it is first connected to."""
+    owner: Callable[[], LoopSessions | None] = lambda: None
+    """Returns whose it is, unless that is gone: its connections may outlive a client that is forgotten."""
     _told: frozenset[str | None] = frozenset()
     silences: Silences | None = None
     """Told of the connections of requests with `bounded` as their timeout."""
@@ -147,8 +153,9 @@ class _Connector(aiohttp.TCPConnector):
         # A proxy may be near where the server is far away.
         used = None if transport is None or req.proxy is not None else transport.get_extra_info("socket")
         seconds = None if used is None else round_trip(used)
-        if seconds is not None and self.tell_round_trip is not None:
-            self.tell_round_trip(seconds)
+        owner = self.owner()
+        if seconds is not None and owner is not None:
+            owner.learn_round_trip(seconds)
 
 
 @define(eq=False)
@@ -176,6 +183,43 @@ class _Entry(InUse):
 
     all: list[aiohttp.ClientSession] = field(kw_only=True)
     guard: AsyncGenerator[None, None] = field(kw_only=True)
+
+
+async def _guard(
+    entries: dict[asyncio.AbstractEventLoop, _Entry],
+    reading: set[tuple[asyncio.AbstractEventLoop, aiohttp.StreamReader]],
+    loop: asyncio.AbstractEventLoop,
+    sessions: list[aiohttp.ClientSession],
+    resolver: Resolver,
+) -> AsyncGenerator[None, None]:
+    """Close the sessions of a loop, and wake who reads by them, when this generator is closed."""
+    try:
+        yield
+    finally:
+        entries.pop(loop, None)
+        for reader in list(reading):
+            if reader[0] is loop and not reader[1].is_eof():
+                reader[1].set_exception(LostError())
+        for session in sessions:
+            await session.close()
+        await resolver.close()
+
+
+def _close_forgotten(entries: dict[asyncio.AbstractEventLoop, _Entry]) -> None:
+    """Close the sessions of a client that nobody has any more, in their loops.
+
+    Garbage may be collected at any moment, and a session that is garbage itself is reported by aiohttp as not closed.
+    """
+    for loop, entry in list(entries.items()):
+        if loop.is_closed():
+            finish_without_loop(entry.guard)
+            continue
+        # A loop that is being shut down closes it itself, and would object to a generator that is being closed already.
+        # Two turns from now it has begun.
+        try:
+            loop.call_soon_threadsafe(loop.call_soon, finish_soon, loop, entry.guard)
+        except RuntimeError:  # the loop has ended meanwhile
+            finish_without_loop(entry.guard)
 
 
 class LoopSessions:
@@ -216,10 +260,17 @@ class LoopSessions:
         self._headers = headers
         self._idle = idle
         self._middlewares = (*middlewares, no_hidden_retry)
-        self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
+        # Nothing that these lead to leads to this object, so they outlive it until they are closed.
+        self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._reading: set[tuple[asyncio.AbstractEventLoop, aiohttp.StreamReader]] = set()
+        weakref.finalize(self, _close_forgotten, self._entries).atexit = False
         _all.add(self)
+
+    def learn_round_trip(self, seconds: float) -> None:
+        """Pass the round trip to a host on."""
+        if self._tell_round_trip is not None:
+            self._tell_round_trip(seconds)
 
     def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
         """Note that a body is being read. Call the result afterwards.
@@ -272,11 +323,11 @@ class LoopSessions:
             resolver=(resolver := Resolver()),
             socket_factory=_keepalive_socket,
         )
-        connector.tell_round_trip = self._tell_round_trip
+        connector.owner = weakref.ref(self)
         if self._idle is not None:
             connector.bounded, connector.silences = self._timeout, Silences(loop, self._idle)
         session = self._made(connector, headers=self._headers)
-        guard = self._guard(loop, sessions := [session], resolver)
+        guard = _guard(self._entries, self._reading, loop, sessions := [session], resolver)
         # An async generator that has been started is closed by the loop's shutdown_asyncgens(), and the session with
         # it. It yields before it awaits anything, so a single step starts it.
         try:
@@ -286,20 +337,6 @@ class LoopSessions:
         entry = self._entries[loop] = _Entry(session, connector.silences, all=sessions, guard=guard)
         self._in_new_loop()
         return entry
-
-    async def _guard(
-        self, loop: asyncio.AbstractEventLoop, sessions: list[aiohttp.ClientSession], resolver: Resolver
-    ) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            self._entries.pop(loop, None)
-            for reader in list(self._reading):
-                if reader[0] is loop and not reader[1].is_eof():
-                    reader[1].set_exception(LostError())
-            for session in sessions:
-                await session.close()
-            await resolver.close()
 
     def forget_other_threads(self) -> None:
         """Drop the parent's sessions in a child of ``os.fork()``, for loops whose threads do not exist here."""
