@@ -13,17 +13,16 @@ import attrs
 from arker._fleets import nesting
 from arker._fleets.count import Count
 from arker._fleets.left import named
+from arker._fleets.loans import Loans
 from arker._fleets.plan import Plan
-from arker._fleets.schedule import is_hopeless, may_pass, verdict
+from arker._fleets.schedule import is_hopeless, may_pass
 from arker._fleets.staggered_workers import StaggeredWorkers
 from arker._lifecycle.fork import delete_or_raise
-from arker._protocol.calls import vms as vm_calls
-from arker._runs.poll import ASK_SECONDS
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._tasks.running_loop import running_loop
 from arker._vm.base import place_of
-from arker.errors import ArkerError, DeadlineExceededError, FleetError, NotFoundError
+from arker.errors import ArkerError, DeadlineExceededError, FleetError
 from arker.reports import FleetOperation, FleetProgress
 from arker.vm import AsyncVM, fork
 
@@ -47,6 +46,7 @@ class Pool:
 
     Attributes:
         members: The live VMs, in the order of their forks.
+        loans: Which of them functions have, and which functions wait for another one.
         failures: The errors of failed forks.
         doubts: The reasons why cancelled forks may have left VMs.
         closed: Whether the fleet is closed.
@@ -63,7 +63,7 @@ class Pool:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._idle: deque[AsyncVM] = deque()
         self._waiting: deque[asyncio.Future[AsyncVM]] = deque()
-        self._loans = nesting.Loans()
+        self.loans = Loans()
         self._replacing = 0
         self._last_number = -1
         self._interrupted: set[AsyncVM] = set()
@@ -170,22 +170,20 @@ class Pool:
 
         Raises:
             FleetError: No VM is left.
-            ConfigurationError: All VMs are held by functions that wait for another one.
+            ConfigurationError: Functions that wait for another VM have all of them.
         """
         while self._idle:
             vm = self._idle.popleft()
             if vm in self.members:
-                self._loans.begin(vm)
                 return vm
         if self.closed or not (self.members or self._replacing):
             raise self.none_left()
         future: asyncio.Future[AsyncVM] = running_loop().create_future()
         try:
-            with self._loans.waiting(() if self._replacing else self.members):
+            with self.loans.waiting(future):
                 self._waiting.append(future)
-                vm = await future
-            self._loans.begin(vm)
-            return vm
+                self._refuse_stuck()
+                return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.give_back(future.result())
@@ -204,13 +202,13 @@ class Pool:
 
     def give_back(self, vm: AsyncVM | None) -> None:
         """Return a VM to the pool; None stands for one that was not replaced."""
-        self._loans.end(vm)
         if vm is None or vm not in self.members:
             if not (self.members or self._replacing):
                 while self._waiting:
                     future = self._waiting.popleft()
                     if not future.done():
                         future.set_exception(self.none_left())
+            self._refuse_stuck()
             return
         while self._waiting:
             future = self._waiting.popleft()
@@ -218,6 +216,10 @@ class Pool:
                 future.set_result(vm)
                 return
         self._idle.append(vm)
+
+    def _refuse_stuck(self) -> None:
+        if not self._replacing:  # else a VM may come
+            self.loans.refuse_stuck(self.members)
 
     def is_usable(self, vm: AsyncVM) -> bool:
         """Return whether a borrowed VM can be used as it is."""
@@ -233,19 +235,6 @@ class Pool:
 
     # --- VMs that die -------------------------------------------------------------------------------------------
 
-    async def is_gone(self, vm: AsyncVM, error: Exception | None) -> bool:
-        """Return whether a VM in which a run or a function has failed is gone. In doubt the server is asked."""
-        doubt = place_of(vm).doubt.take() or error is None
-        what = "lives" if error is None else verdict(error, vm.id)
-        if what == "perhaps" or (what == "lives" and doubt):
-            try:
-                await self.context.send(vm_calls.get_vm(place_of(vm)), deadline=ASK_SECONDS)
-            except NotFoundError:
-                return True
-            except ArkerError:
-                return False
-        return what == "gone"
-
     async def replace(self, vm: AsyncVM) -> AsyncVM | None:
         """Remove a VM from the fleet, delete what is left of it, and fork another in its place.
 
@@ -260,9 +249,7 @@ class Pool:
         self._replacing += 1
         replacing = self.spawn(self._replaced(vm))
         try:
-            new: AsyncVM | None = await asyncio.shield(replacing)
-            self._loans.move(vm, new)
-            return new
+            return await asyncio.shield(replacing)
         except asyncio.CancelledError:
             # The item is given up, but the fleet must not be smaller for good.
             replacing.add_done_callback(self._adopt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import attrs
 
 from arker._fleets import nesting
+from arker._fleets.deaths import has_died
 from arker._fleets.schedule import Schedule
 from arker._fleets.staggered_workers import StaggeredWorkers
 from arker._tasks import clock, hurry
@@ -71,6 +73,7 @@ class Work(Generic[Item, Value]):
 
         Raises:
             FleetError: The item's VM has died, and no VM is left. ``done`` was called with the outcome.
+            ConfigurationError: It has died, and functions that wait for another VM have all that are left. Likewise.
         """
         pool, tries, lent = self._pool, 0, self._lent
         outcome: FleetOutcome[AsyncVM, Item, Value] | None = None
@@ -78,16 +81,17 @@ class Work(Generic[Item, Value]):
             if lent and not pool.is_usable(vm):
                 try:
                     vm = await pool.usable(vm)
-                except FleetError as error:
+                except (FleetError, ConfigurationError) as error:
                     done(FleetOutcome(index=index, item=item, vm=vm, error=error, tries=0))
                     raise
             while True:
                 tries += 1
-                outcome = await self._try(vm, index, item, tries)
+                with pool.loans.inside(vm) if self._lent else contextlib.nullcontext():
+                    outcome = await self._try(vm, index, item, tries)
                 lives = (
                     outcome.error is None and not place_of(vm).doubt.take()
                 )  # without a request, because this is the most frequent case
-                if lives or not await pool.is_gone(vm, outcome.error):
+                if lives or not await has_died(pool.context, vm, outcome.error):
                     done(outcome)
                     return vm
                 if outcome.error is None:
@@ -104,7 +108,7 @@ class Work(Generic[Item, Value]):
                         return None
                     try:
                         new = await pool.usable(await pool.borrow())
-                    except FleetError:
+                    except (FleetError, ConfigurationError):
                         done(outcome)
                         raise
                 vm, lent = new, True

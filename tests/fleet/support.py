@@ -1,14 +1,31 @@
-"""Functions for the VMs of a fleet."""
+"""Functions for the VMs of a fleet, and commands that end them."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from arker import AsyncVM
+from tests.support.cloud import Cloud
+from tests.support.server import Reply, error
 
 
 async def echo(vm: AsyncVM, item: int) -> str:
     return (await vm.run(f"echo {item}")).stdout_text.strip()
+
+
+def killing(cloud: Cloud, *commands: str, times: int = 1) -> Callable[[str, str], Reply | None]:
+    """Each of the commands kills its VM, so often."""
+    left = dict.fromkeys(commands, times)
+
+    def on_run(vm_id: str, command: str) -> Reply | None:
+        if left.get(command, 0):
+            left[command] -= 1
+            cloud.lose(vm_id)
+            return error("not_found", "there is no such VM", status=404)
+        return None
+
+    return on_run
 
 
 class Gates:
@@ -43,4 +60,4 @@ class Gates:
             await self._news.wait()
 
 
-__all__ = ["Gates", "echo"]
+__all__ = ["Gates", "echo", "killing"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,29 +23,12 @@ from arker import (
     RunFailedError,
     VMGoneError,
 )
+from tests.fleet.support import echo, killing
 from tests.support.cloud import Cloud
 from tests.support.samples import completed
 from tests.support.server import Reply, ScriptedServer, error, ok
 
 pytestmark = pytest.mark.anyio
-
-
-async def echo(vm: AsyncVM, item: int) -> str:
-    return (await vm.run(f"echo {item}")).stdout_text.strip()
-
-
-def killing(cloud: Cloud, *commands: str, times: int = 1) -> Callable[[str, str], Reply | None]:
-    """Each of the commands kills its VM, so often."""
-    left = dict.fromkeys(commands, times)
-
-    def on_run(vm_id: str, command: str) -> Reply | None:
-        if left.get(command, 0):
-            left[command] -= 1
-            cloud.lose(vm_id)
-            return error("not_found", "there is no such VM", status=404)
-        return None
-
-    return on_run
 
 
 async def test_an_item_is_tried_again_in_a_new_vm(client: AsyncArker, cloud: Cloud) -> None:

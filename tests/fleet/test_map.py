@@ -7,19 +7,15 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import anyio
 import pytest
 
 from arker import (
-    AsyncArker,
     AsyncFleet,
     AsyncVM,
-    ConfigurationError,
     FleetProgress,
     InvalidArgumentError,
 )
 from tests.fleet.support import Gates, echo
-from tests.support.cloud import Cloud
 from tests.support.waiting import some_turns
 
 pytestmark = pytest.mark.anyio
@@ -249,50 +245,3 @@ async def test_what_is_no_exception_ends_the_iteration(fleet: AsyncFleet, kind: 
     with pytest.raises(kind, match="the iterator's own"):
         _ = [outcome async for outcome in fleet.map(function, items())]
     assert len([outcome async for outcome in fleet.map(function, range(3))]) == 3
-
-
-@pytest.mark.parametrize("gathered", [False, True], ids=["awaited", "gathered"])
-async def test_a_function_that_waits_for_its_own_fleet(fleet: AsyncFleet, gathered: bool) -> None:
-    async def inner() -> list[str]:
-        return [outcome.unwrap() async for outcome in fleet.map(echo, range(2))]
-
-    async def outer(_vm: AsyncVM, _item: int) -> list[str]:
-        return (await asyncio.gather(inner()))[0] if gathered else await inner()
-
-    assert [outcome.value async for outcome in fleet.map(outer, [0])] == [["echo 0", "echo 1"]]  # two others are free
-
-    started = 0
-    all_started = asyncio.Event()
-
-    async def together(vm: AsyncVM, item: int) -> list[str]:
-        nonlocal started
-        started += 1
-        if started == 3:
-            all_started.set()
-        await all_started.wait()
-        return await outer(vm, item)
-
-    with anyio.fail_after(30):
-        outcomes = [outcome async for outcome in fleet.map(together, range(3))]
-    errors = [outcome.error for outcome in outcomes if not outcome.ok]
-    assert errors
-    for error in errors:
-        assert isinstance(error, ConfigurationError)
-        assert "waits for a VM of the same fleet" in str(error)
-    assert len([outcome async for outcome in fleet.map(echo, range(6))]) == len(fleet) * 2 == 6
-
-
-async def test_the_only_vm_after_a_replacement(client: AsyncArker, cloud: Cloud) -> None:
-    async with client.fork_many("ubuntu", 1) as fleet:
-
-        async def endless(_vm: AsyncVM, _item: int) -> None:
-            await asyncio.Event().wait()
-
-        async def outer(_vm: AsyncVM, _item: int) -> list[str]:
-            return [outcome.unwrap() async for outcome in fleet.map(echo, range(2))]
-
-        assert not (await anext(fleet.map(endless, [0], item_deadline=0.01))).ok
-        with anyio.fail_after(30):
-            outcome = await anext(fleet.map(outer, [0]))
-    assert isinstance(outcome.error, ConfigurationError)
-    assert not cloud.living
