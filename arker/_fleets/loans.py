@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, Final
 
 from arker.errors import ConfigurationError
@@ -30,17 +30,16 @@ class Loans:
         self._of_vms: dict[object, object] = {}
         self._waits: dict[asyncio.Future[Any], tuple[object, ...]] = {}
 
-    @contextmanager
-    def inside(self, vm: object) -> Generator[None, None, None]:
-        """Note that what the block calls, and what that begins, belongs to the item that has the VM."""
+    def begin(self, vm: object) -> Token[tuple[object, ...]]:
+        """Note that what the caller calls, and what that begins, belongs to the item that has the VM."""
         loan = object()  # a VM has many, one after the other, and what an earlier item has begun may still go on
         self._of_vms[vm] = loan
-        token = _around.set((*_around.get(), loan))
-        try:
-            yield
-        finally:
-            _around.reset(token)
-            del self._of_vms[vm]
+        return _around.set((*_around.get(), loan))
+
+    def end(self, vm: object, token: Token[tuple[object, ...]]) -> None:
+        """Note that the item's function has ended, by what `begin` returned."""
+        _around.reset(token)
+        del self._of_vms[vm]
 
     @contextmanager
     def waiting(self, future: asyncio.Future[Any]) -> Generator[None, None, None]:

@@ -81,7 +81,7 @@ class StaggeredWorkers:
             self._missing = 0
         count = min(count, self._missing)
         self._missing -= count
-        begin = self._begin
+        begin, ended = self._begin, self._ended
         for _ in range(count):
             if self._closed:
                 break
@@ -91,7 +91,7 @@ class StaggeredWorkers:
             self._among.add(task)
             # Use a callback: a task that is cancelled before its first step does nothing. There is just one, since each
             # takes the loop as long as a step of the task does.
-            task.add_done_callback(self._ended)
+            task.add_done_callback(ended)
         if self._missing:
             self._timer = clock.call_later(self._loop, PAUSE, self._begin_some)
 

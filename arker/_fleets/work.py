@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
@@ -86,8 +85,12 @@ class Work(Generic[Item, Value]):
                     raise
             while True:
                 tries += 1
-                with pool.loans.inside(vm) if self._lent else contextlib.nullcontext():
+                loan = pool.loans.begin(vm) if self._lent else None
+                try:
                     outcome = await self._try(vm, index, item, tries)
+                finally:
+                    if loan is not None:
+                        pool.loans.end(vm, loan)
                 lives = (
                     outcome.error is None and not place_of(vm).doubt.take()
                 )  # without a request, because this is the most frequent case
