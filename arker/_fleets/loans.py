@@ -1,4 +1,4 @@
-"""Items that have a VM of a fleet and whose functions wait for another one: nobody can go on if all of them do."""
+"""Which functions have a VM of a fleet, and which wait for another one: if all of them do, none can go on."""
 
 from __future__ import annotations
 

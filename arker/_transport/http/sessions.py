@@ -206,7 +206,7 @@ async def _guard(
 
 
 def _close_forgotten(entries: dict[asyncio.AbstractEventLoop, _Entry]) -> None:
-    """Close the sessions of a client that nobody has any more, in their loops.
+    """Close the sessions of a forgotten client in their loops.
 
     Garbage may be collected at any moment, and a session that is garbage itself is reported by aiohttp as not closed.
     """
