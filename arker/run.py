@@ -19,7 +19,8 @@ from arker._runs.output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._runs.poll import Planner, has_ended
 from arker._tasks import clock
 from arker._transport.attempts import deadline_scope
-from arker.errors import ConfigurationError, ConflictError, NotFoundError, RunNotFinishedError
+from arker.errors import ConfigurationError, ConflictError, NotFoundError, RunNotFinishedError, VMGoneError
+from arker.errors.api import is_surely_gone
 from arker.models import CompletedRunResult, RunRequest, RunSummary
 from arker.models import _checks as check_values
 
@@ -270,7 +271,7 @@ class AsyncRun:
     async def close_stdin(self, *, deadline: float | None = None) -> None:
         """Close the command's input: the command reads its end after all that was sent. A closed one stays closed.
 
-        Nothing is left to close once the run has ended.
+        Nothing is left to close once the run has ended, or has gone with its VM.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
@@ -280,7 +281,18 @@ class AsyncRun:
         """
         with deadline_scope(deadline, self._follower.progress("run.close_stdin")):
             if self._follower.stdin is not None or not self._has_input:
-                await self._input().close()
+                try:
+                    await self._input().close()
+                except NotFoundError as error:
+                    if not is_surely_gone(error) or not await self._is_over():
+                        raise
+
+    async def _is_over(self) -> bool:
+        """Return whether the run has ended, or has gone with its VM."""
+        try:
+            return await self._follower.ask_whether_ended()
+        except NotFoundError as error:
+            return isinstance(error, VMGoneError) or is_surely_gone(error)
 
     def _input(self) -> followers.Feed:
         stdin = self._follower.stdin

@@ -138,19 +138,13 @@ class AsyncSession(Held[models.Session]):
             self._data = await creation.send()
 
     async def close(self, *, deadline: float | None = None) -> models.DeleteSessionResponse:
-        """Delete the session and stop its commands.
+        """Delete the session and stop its commands. One that is closed already, or gone with its VM, stays so.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
-
-        Raises:
-            NotFoundError: There is no such session (any more).
         """
-        answer = await self._place.send(
-            session_calls.delete_session(self._place, self._opened().session_id), deadline=deadline
-        )
-        self._closed = self._closed or answer.deleted
-        return answer
+        call = session_calls.delete_session(self._place, self._opened().session_id)
+        return await self._close(call, models.DeleteSessionResponse(deleted=True), deadline)
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
         """Read the session's fields again. Returns this session.

@@ -283,17 +283,13 @@ class AsyncTunnel(Held[Tunnel]):
         return self
 
     async def close(self, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
-        """Delete the tunnel.
+        """Delete the tunnel. One that is closed already, or gone with its VM, stays so.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
-
-        Raises:
-            NotFoundError: There is no such tunnel (any more).
         """
-        answer = await self._place.send(tunnel_calls.delete_tunnel(self._place, self._key()), deadline=deadline)
-        self._closed = self._closed or answer.deleted
-        return answer
+        call = tunnel_calls.delete_tunnel(self._place, self._key())
+        return await self._close(call, models.DeleteTunnelResponse(deleted=True), deadline)
 
     # --- requests through it --------------------------------------------------------------------------------------
 

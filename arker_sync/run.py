@@ -213,7 +213,7 @@ class RunHandle(Facade):
     def close_stdin(self, *, deadline: float | None = None) -> None:
         """Close the command's input: the command reads its end after all that was sent. A closed one stays closed.
 
-        Nothing is left to close once the run has ended.
+        Nothing is left to close once the run has ended, or has gone with its VM.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.

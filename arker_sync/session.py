@@ -99,13 +99,10 @@ class SessionHandle(Facade):
         return self
 
     def close(self, *, deadline: float | None = None) -> models.DeleteSessionResponse:
-        """Delete the session and stop its commands.
+        """Delete the session and stop its commands. One that is closed already, or gone with its VM, stays so.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
-
-        Raises:
-            NotFoundError: There is no such session (any more).
         """
         work = self._async.close(deadline=deadline)
         return self._lease.call(work)

@@ -144,13 +144,10 @@ class TunnelHandle(Facade):
         return self
 
     def close(self, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
-        """Delete the tunnel.
+        """Delete the tunnel. One that is closed already, or gone with its VM, stays so.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
-
-        Raises:
-            NotFoundError: There is no such tunnel (any more).
         """
         work = self._async.close(deadline=deadline)
         return self._lease.call(work)

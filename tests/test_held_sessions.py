@@ -20,6 +20,7 @@ from arker import (
     InternalError,
     InvalidArgumentError,
     NetworkError,
+    NotFoundError,
 )
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._vm.base import place_of
@@ -73,6 +74,28 @@ async def test_without_a_block(server: ScriptedServer, vm: AsyncVM) -> None:
     assert await held.open() is held
     assert (await held.close(deadline=5)).deleted
     assert [request.method for request in server.requests] == ["POST", "DELETE"]
+
+
+async def test_one_that_is_closed_already(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok(session()), ok({"deleted": True}))
+    async with vm.open_session() as held:
+        pass
+    assert (await held.close()).deleted
+    assert (await held.close(deadline=5)).deleted
+    assert [request.method for request in server.requests] == ["POST", "DELETE"]
+
+
+async def test_one_that_the_server_has_no_more(server: ScriptedServer, vm: AsyncVM) -> None:
+    held = vm.open_session()
+    server.script(ok(session()), Reply(status=404, body=b"<html>"), error("not_found", status=404))
+    await held.open()
+    with pytest.raises(NotFoundError):  # only a proxy says so
+        await held.close()
+    assert repr(held) == "<AsyncSession ses-1 in VM vm-1>"
+    assert (await held.close()).deleted
+    assert repr(held) == "<AsyncSession closed in VM vm-1>"
+    assert (await held.close()).deleted
+    assert len(server.requests) == 3
 
 
 async def test_one_that_is_opened_twice_at_once(server: ScriptedServer, vm: AsyncVM) -> None:

@@ -81,6 +81,27 @@ async def test_without_a_block_and_without_waiting(server: ScriptedServer, vm: A
     assert [request.method for request in server.requests] == ["POST", "GET", "GET", "DELETE"]
 
 
+async def test_one_that_is_closed_already(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok(tunnel(url=server.url)), DELETED)
+    async with vm.tunnel(8080) as held:
+        pass
+    assert (await held.close()).deleted
+    assert (await held.close(deadline=5)).deleted
+    assert [request.method for request in server.requests] == ["POST", "DELETE"]
+
+
+async def test_one_that_the_server_has_no_more(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok(tunnel(url=server.url)), Reply(status=404, body=b"<html>"), error("not_found", status=404))
+    held = await vm.tunnel(8080).open()
+    with pytest.raises(NotFoundError):  # only a proxy says so
+        await held.close()
+    assert held.state == "open"
+    assert (await held.close()).deleted
+    assert held.state == "closed"
+    assert (await held.close()).deleted
+    assert len(server.requests) == 3
+
+
 async def test_one_that_cannot_be_opened(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(ok(tunnel("starting")), ok(tunnel("closed", message="no port is free")), DELETED)
     with pytest.raises(TunnelClosedError, match="no port is free") as caught:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import anyio
 import pytest
 
-from arker import AsyncArker, Hooks, HttpTimeouts, RateLimitedError, RetryEvent
+from arker import ApiError, AsyncArker, Hooks, HttpTimeouts, RateLimitedError, RetryEvent
 from arker._transport import window
 from arker._transport.limiter import Limiter
 from arker._transport.window import INITIAL, Window
@@ -151,6 +151,30 @@ async def test_deletions_that_a_server_refuses_in_that_time_close_the_window_no_
                 await client.vm("v").delete()
         assert len(server.requests) == 4
         assert (window.places, window.spacing) == before
+
+
+@pytest.mark.parametrize(
+    ("refusal", "counts"),
+    [
+        (error("internal", "throttled by the host", status=500), True),
+        (error("resource_pressure", "no room", status=503), True),
+        (Reply(status=429, body=b"<html>Too Many Requests</html>"), True),
+        (Reply(status=403, body=b"<html>SlowDown: overloaded, over capacity, 503, too many: throttled</html>"), False),
+        (Reply(status=502, body=b"ThrottlingException"), False),
+        (Reply(status=400, body=b'{"error": "rate_limited"}'), False),
+        (Reply(status=502, body=b'{"errors": [{"code": "resource_pressure", "detail": "at capacity"}]}'), False),
+    ],
+)
+async def test_the_words_of_a_proxy_do_not_close_the_window(
+    server: ScriptedServer, refusal: Reply, counts: bool
+) -> None:
+    server.answer(lambda _: refusal)
+    async with make_client(server, retry=False) as client:
+        window = client._transport.limiter.window  # pyright: ignore[reportPrivateUsage]
+        before = window.places
+        with pytest.raises(ApiError):
+            await client.get_vm("v")
+        assert (window.places < before) is counts
 
 
 async def test_deletions_come_one_after_another_where_the_server_takes_one_at_a_time() -> None:

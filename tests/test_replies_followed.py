@@ -162,7 +162,17 @@ def test_only_the_service_s_own_refusal_is_proof(code: str, status: int, from_se
 def test_what_stays_refused_is_not_tried_again(code: str) -> None:
     for status in (402, 403, 429, 503):
         assert not is_retryable_answer(status, code, "m")
-        assert not is_overload(status, code, "m")
+        assert not is_overload(status, code, "m", from_service=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [("internal", "do not throttle"), ("resource_pressure", "m"), ("rate_limited", "m")]
+)
+def test_only_the_service_s_own_words_report_overload(code: str, message: str) -> None:
+    for status in (200, 400, 403, 500, 502, 503):
+        assert is_overload(status, code, message, from_service=True)
+        assert not is_overload(status, code, message, from_service=False)
+    assert is_overload(429, code, message, from_service=False)
 
 
 def test_capacity_is_waited_for_whatever_the_status() -> None:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._context import Place
 from arker._lifecycle.creation import Deleted, remove
+from arker._protocol.request import Call
 from arker._tasks.cleanup import clean_up
-from arker.errors import ConfigurationError
+from arker.errors import ConfigurationError, NotFoundError
+from arker.errors.api import is_surely_gone
 
 T = TypeVar("T")
+D = TypeVar("D", bound=Deleted)
 
 
 class Held(ABC, Generic[T]):
@@ -64,6 +67,19 @@ class Held(ABC, Generic[T]):
                 await self._make()
             finally:
                 self._opening = False
+
+    async def _close(self, call: Call[D], gone: D, deadline: float | None) -> D:
+        """Send the deletion, unless one has succeeded. What is gone already, with its VM or by itself, is closed."""
+        if self._closed:
+            return gone
+        try:
+            answer = await self._place.send(call, deadline=deadline)
+        except NotFoundError as error:
+            if not is_surely_gone(error):
+                raise
+            answer = gone
+        self._closed = self._closed or answer.deleted
+        return answer
 
     def _enter_block(self) -> None:
         self._place.context.blocks.enter(self, self._name, self._leave_early)

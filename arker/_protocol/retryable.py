@@ -35,12 +35,19 @@ def is_retryable_answer(status: int, code: str, message: str) -> bool:
     )
 
 
-def is_overload(status: int, code: str, message: str) -> bool:
-    """Return whether an error answer reports overload."""
-    return code not in _FINAL_CODES and (
-        status == 429
-        or code in ("resource_pressure", "rate_limited")
-        or (code == "internal" and any(mark in message for mark in _THROTTLED))
+def is_overload(status: int, code: str, message: str, *, from_service: bool) -> bool:
+    """Return whether an error answer reports overload.
+
+    What a proxy's own page says, it says of the proxy: its words tell nothing of the load of the service.
+    """
+    if code in _FINAL_CODES:
+        return False
+    return status == 429 or (
+        from_service
+        and (
+            code in ("resource_pressure", "rate_limited")
+            or (code == "internal" and any(mark in message for mark in _THROTTLED))
+        )
     )
 
 

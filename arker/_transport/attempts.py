@@ -151,7 +151,7 @@ def judge(
     Its place goes back to the limiter. ``deletion_sent`` is when the attempt began, if it is one of a deletion.
     """
     if isinstance(raised, ApiError):
-        if is_overload(raised.status, raised.code, raised.message):
+        if is_overload(raised.status, raised.code, raised.message, from_service=raised.from_service):
             limiter.refused(waits, retry_after=raised.retry_after, deletion_sent=deletion_sent)
         else:
             limiter.answered(waits)

@@ -126,6 +126,20 @@ async def test_a_vm_that_is_deleted_meanwhile(vm: AsyncVM) -> None:
         await task
 
 
+async def test_what_is_closed_after_its_vm_was_deleted(vm: AsyncVM) -> None:
+    session = await vm.open_session().open()
+    tunnel = await vm.tunnel(8080).open()
+    terminal = await vm.terminal().open()
+    run = await vm.start("cat", stdin=True)
+    await vm.delete()
+    for _ in range(2):
+        assert (await session.close()).deleted
+        assert (await tunnel.close()).deleted
+        await terminal.close()
+        await run.close_stdin()
+    assert tunnel.state == "closed"
+
+
 async def test_output_beyond_the_server_s_limit(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,11 +23,17 @@ class Note:
 
     Attributes:
         place: Its file; None where nothing is noted.
-        facts: What it says.
+        facts: What it says; of a note that was left also what was added, as ``added``.
     """
 
     place: Path | None
     facts: dict[str, Any]
+
+    def add(self, item: Any) -> None:
+        """Note one more thing that the step is about to do. Raises `OSError`."""
+        if self.place is not None:
+            with self.place.open("a", encoding="ascii") as file:
+                file.write(json.dumps(item) + "\n")
 
     def end(self) -> None:
         """Remove the note: the step is complete, or undone."""
@@ -51,13 +57,20 @@ class Notes:
             return Note(None, facts)
         note = Note(self._base / f"{PREFIX}{os.urandom(8).hex()}", {"step": step, **facts})
         assert note.place is not None
-        write_whole(note.place, json.dumps(note.facts))
+        write_whole(note.place, json.dumps(note.facts) + "\n")
         return note
 
     def left(self) -> list[Note]:
         """Return the notes that an earlier server has left. Steps of different VMs do not touch each other."""
         places = [] if self._base is None else sorted(self._base.glob(f"{PREFIX}*"))
-        return [Note(place, json.loads(place.read_text())) for place in places]
+        return [_read(place) for place in places]
+
+
+def _read(place: Path) -> Note:
+    facts, _, rest = place.read_text().partition("\n")
+    # A line without an end was being added when the server was killed: nothing of that was done.
+    added = [json.loads(line) for line in rest.split("\n")[:-1]]
+    return Note(place, {**json.loads(facts), "added": added})
 
 
 def write_whole(place: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.closed import OPEN, close_again
 from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, can_mount
 from arker.emulator.sandbox.notes import Notes, unfinished, write_whole
 
@@ -36,7 +37,7 @@ def complete_steps(base: Path, further: Mapping[str, Complete]) -> None:
         SandboxError: A step can be neither completed nor undone (``damaged``).
         OSError: For another reason.
     """
-    known: Mapping[str, Complete] = {SHARE: undo_share, **further}
+    known: Mapping[str, Complete] = {SHARE: undo_share, OPEN: close_again, **further}
     try:
         for note in Notes(base).left():
             known[note.facts["step"]](base, note.facts)

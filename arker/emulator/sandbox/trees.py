@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.closed import Closed
 from arker.emulator.sandbox.copying import copy_by_tools
 from arker.emulator.sandbox.layer_trial import try_layers
 from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, Layer, Stack, takes_another
@@ -37,7 +38,7 @@ from arker.emulator.sandbox.recovery import (
 )
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.spread import spread
-from arker.emulator.sandbox.tools import Tools
+from arker.emulator.sandbox.tools import ToolError, Tools
 from arker.emulator.sandbox.tree import Tree
 from arker.emulator.sandbox.trial import AGAIN, Trial
 
@@ -297,7 +298,30 @@ class DirectoryStorage:
                 return
         except (OSError, RuntimeError):  # the tool can do more, or says why not
             await self.discard(path)
-        await self._copy_by_tools(source, path)
+        try:
+            await self._copy_by_tools(source, path)
+        except ToolError:
+            if self._tools.prefix:  # then nothing is closed to it
+                raise
+            await self.discard(path)
+            if not await self._copy_closed(source, path):
+                raise
+
+    async def _copy_closed(self, source: Path, path: Path) -> bool:
+        """Copy a tree with files that their owner cannot read. Returns whether it has any; otherwise nothing is done.
+
+        Nothing may run on the tree, or it would find them open meanwhile.
+        """
+        closed = Closed(source, self.notes)
+        try:
+            with telling():
+                if not await in_thread(closed.open):
+                    return False
+            await self._copy_by_tools(source, path)
+            await in_thread(closed.close_copy, path)
+        finally:
+            await in_thread(closed.close)
+        return True
 
     async def _copy_by_tools(self, source: Path, path: Path, mounts: Sequence[str] = ()) -> None:
         await copy_by_tools(self._tools, source, path, mounts=mounts, python=self._python, discard=self.discard)

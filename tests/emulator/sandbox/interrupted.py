@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arker.emulator.sandbox.bubblewrap.graft import STEP, complete, graft
+from arker.emulator.sandbox.closed import Closed
 from arker.emulator.sandbox.recovery import complete_steps, exchange, look
 from arker.emulator.sandbox.trees import DirectoryStorage, DirectoryTree
 
@@ -98,7 +99,46 @@ def interrupt(work: Callable[[Path], None]) -> int:
         number += 1
 
 
+def modes(root: Path) -> dict[str, int]:
+    """Return the mode of everything in a tree, which is open afterwards."""
+    found = {"": root.stat().st_mode}
+    root.chmod(0o700)
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        found |= {f"{path.name}/{name}": mode for name, mode in modes(path).items()}
+    return found
+
+
+def close_some(root: Path) -> None:
+    for name, mode in (("home/user/d/deep", 0), ("home/user/d", 0o300), ("home", 0), ("etc/ssl/own", 0), ("", 0o200)):
+        (root / name).chmod(mode)
+
+
+def open_closed(base: Path) -> None:
+    """Do what a storage does around a copy by tools that do not see through modes."""
+    closed = Closed(base / "vm", storage_of(base).notes)
+    assert closed.open()
+    closed.close()
+
+
+def interrupt_opening() -> int:
+    """Kill the opening and closing at every call, and check that all modes are as before afterwards."""
+    number = 0
+    while True:
+        with tempfile.TemporaryDirectory() as place:
+            base = Path(place, "vms")
+            for name in ("vm", "other"):
+                fill(base / name)
+                close_some(base / name)
+            was_killed = killed_at(number, open_closed, base)
+            complete_steps(base, {})
+            assert modes(base / "vm") == modes(base / "other"), number
+        if not was_killed:
+            return number
+        number += 1
+
+
 def main() -> None:
+    print("open_closed", interrupt_opening())
     for work in (into_spare, share):
         print(work.__name__, interrupt(work))
 
