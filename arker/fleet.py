@@ -129,7 +129,12 @@ class AsyncFleet:
 
     @property
     def vms(self) -> tuple[AsyncVM, ...]:
-        """Handles on the living VMs, in the order of their forks."""
+        """Handles on the living VMs, in the order of their forks.
+
+        Raises:
+            ConfigurationError: The fleet's block was not entered, so it has none yet.
+        """
+        self._check_entered()
         return tuple(self._pool.members)
 
     @property
@@ -192,8 +197,7 @@ class AsyncFleet:
                 each VM has an item whose function itself waits for a `map` in this fleet.
         """
         self._check_open()
-        if not callable(function):
-            raise InvalidArgumentError("function", function, "expected a function of a VM and an item")
+        check.check_function_of_item(function)
         if not isinstance(items, (Iterable, AsyncIterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError("items", items, "expected an iterable")
         check.check_boolean("ordered", ordered)
@@ -244,7 +248,8 @@ class AsyncFleet:
             on_cancel: ``kill`` kills the command where it is still running when the call is cancelled, as for
                 `AsyncVM.run`.
             session_idx: The session's number; by default each VM's default session.
-            timeout: Seconds after which the server kills the command and all its processes; None for no limit.
+            timeout: Seconds after which the server kills the command and all its processes, rounded up if it takes no
+                fractions; None for no limit.
             end_symbol: Passed to the server unchanged.
             vcpu_count: Number of CPUs from this run on, 255 at most.
             memory_mib: Memory from this run on, in MiB.
@@ -380,6 +385,9 @@ class AsyncFleet:
     def _check_open(self) -> None:
         if self._pool.closed:
             raise ConfigurationError("the fleet has been left: its VMs are deleted")
+        self._check_entered()
+
+    def _check_entered(self) -> None:
         if not self._entered:
             raise ConfigurationError("the fleet has no VMs yet: use it as a context manager")
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
 
-from arker._basics.guidance import no_end, no_plain_block
+from arker._basics.guidance import no_end
 from arker._basics.pickling import refuse_to_be_pickled
 
 P = ParamSpec("P")
@@ -74,7 +74,14 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         self._coroutine.close()
 
     if not TYPE_CHECKING:
-        __enter__ = no_plain_block
+
+        def __enter__(self) -> NoReturn:
+            self.close()  # else Python warns as well that it was never awaited
+            call = f"{self._coroutine.__name__}(…)"
+            raise TypeError(
+                f"what {call} gives is entered by `async with {call} as vm`; in code without coroutines use arker_sync"
+            )
+
         __exit__ = no_end
 
         def __getattr__(self, name: str) -> Any:
@@ -83,7 +90,10 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
             if not name.startswith("_"):
                 call = f"{self._coroutine.__name__}(…)"
-                message += f": await what the call gives (`vm = await {call}`), or enter it (`async with {call} as vm`)"
+                message += (
+                    f": await what the call gives (`vm = await {call}`), or enter it (`async with {call} as vm`);"
+                )
+                message += " arker_sync has the same without await"
             raise AttributeError(message, name=name, obj=self)
 
 

@@ -57,7 +57,11 @@ class Fleet(Facade):
 
     @property
     def vms(self) -> tuple[VM, ...]:
-        """Handles on the living VMs, in the order of their forks."""
+        """Handles on the living VMs, in the order of their forks.
+
+        Raises:
+            ConfigurationError: The fleet's block was not entered, so it has none yet.
+        """
         return tuple(VM(each, self._lease) for each in self._async.vms)
 
     @property
@@ -170,7 +174,8 @@ class Fleet(Facade):
             on_cancel: ``kill`` kills the command where it is still running when the call is cancelled, as for
                 `VM.run`.
             session_idx: The session's number; by default each VM's default session.
-            timeout: Seconds after which the server kills the command and all its processes; None for no limit.
+            timeout: Seconds after which the server kills the command and all its processes, rounded up if it takes no
+                fractions; None for no limit.
             end_symbol: Passed to the server unchanged.
             vcpu_count: Number of CPUs from this run on, 255 at most.
             memory_mib: Memory from this run on, in MiB.

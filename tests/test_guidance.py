@@ -152,6 +152,12 @@ def test_names_from_elsewhere() -> None:
         for value, name, told in [
             (asyncio_client, "create", "'AsyncArker' object has no attribute 'create'; use fork"),
             (asyncio_client, "close", "'AsyncArker' object has no attribute 'close'; use aclose"),
+            (
+                asyncio_client.vm("a"),
+                "pause",
+                "'AsyncVM' object has no attribute 'pause'; use delete, after snapshot if its files are needed again: "
+                "fork what that gives",
+            ),
             (asyncio_client.vm("a"), "exec", "'AsyncVM' object has no attribute 'exec'; use run or start"),
             (blocking_client, "create", "'Arker' object has no attribute 'create'; use fork"),
             (blocking_client.vm("a"), "kill", "'VM' object has no attribute 'kill'; use delete"),

@@ -235,9 +235,9 @@ async def test_check_passes(server: ScriptedServer, vm: AsyncVM, extra: dict[str
     [
         (completed("", "", 1), "the command exited with 1"),
         (completed("", "oh\nno\n", 137), "the command exited with 137; stderr ends with 'oh\\nno'"),
-        (completed("partial", "", -1, state="failed", fail_reason="timeout"), "the run is failed: timeout"),
-        (completed("", "", 0, state="failed"), "the run is failed: no reason given"),
-        (completed("", "", -1, state="cancelled"), "the run is cancelled: no reason given"),
+        (completed("partial", "", -1, state="failed", fail_reason="timeout"), "the run failed: timeout"),
+        (completed("", "", 0, state="failed"), "the run failed: no reason given"),
+        (completed("", "", -1, state="cancelled"), "the run was cancelled: no reason given"),
         (completed("", "", 1, state="hibernated"), "the run is hibernated: no reason given"),
     ],
 )

@@ -171,6 +171,25 @@ async def test_an_id_given_as_the_name_of_a_source(
     assert ("; a VM's id is given as source_vm_id=, or by a handle" in str(caught.value)) is told
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("python:3.12", "; a container's image is given as image= ("),
+        ("docker.io/library/alpine", "; a container's image is given as image= ("),
+        ("ubunut", "; there is a public golden 'ubuntu' ("),
+        ("Ubuntu-Py-REPL", "; there is a public golden 'ubuntu-py-repl' ("),
+        ("prepared", "there is no such VM ("),
+    ],
+)
+async def test_what_may_have_been_meant_by_the_name_of_a_source(
+    server: ScriptedServer, client: AsyncArker, source: str, told: str
+) -> None:
+    server.script(error("not_found", "there is no such VM", status=404))
+    with pytest.raises(NotFoundError) as caught:
+        await client.fork(source)
+    assert f"{told}code not_found" in str(caught.value)
+
+
 BAD_FORKS: list[tuple[dict[str, Any], str]] = [
     ({}, "source"),
     ({"source": "a", "source_vm_id": "b"}, "source"),

@@ -204,16 +204,23 @@ async def test_a_forgotten_await_is_told_as_for_any_coroutine(ar: AsyncArker) ->
     with pytest.warns(RuntimeWarning, match=r"AsyncArker\.fork' was never awaited"):
         ar.fork("ubuntu")
     pending = ar.fork("ubuntu")
-    with pytest.raises(AttributeError, match=r"no attribute 'run': await what the call gives .*await fork\(…\)"):
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'run': await what the call gives .*await fork\(…\).*arker_sync"
+    ):
         pending.run  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
-    with pytest.raises(TypeError, match="async with"), pending:  # type: ignore[attr-defined]  # pyright: ignore
-        pass
     with pytest.raises(TypeError, match="pickle"):
         pickle.dumps(pending)
     assert repr(pending) == "<Pending AsyncArker.fork>"
     assert inspect.getcoroutinestate(pending) == inspect.CORO_CREATED
     pending.close()
     assert inspect.getcoroutinestate(pending) == inspect.CORO_CLOSED
+    assert await there(ar) == []
+
+
+async def test_a_plain_block_is_refused_without_a_further_warning(ar: AsyncArker) -> None:
+    told = r"what fork\(…\) gives is entered by `async with fork\(…\) as vm`; in code without coroutines use arker_sync"
+    with pytest.raises(TypeError, match=told), ar.fork("ubuntu"):  # type: ignore[attr-defined]  # pyright: ignore
+        pass
     assert await there(ar) == []
 
 

@@ -63,11 +63,20 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     },
     "VM": {
         **dict.fromkeys(
-            ["exec", "execute", "run_command", "commands", "process", "run_code", "code_run"], "run or start"
+            ["exec", "execute", "exec_run", "run_command", "run_cmd", "commands", "process", "run_code", "code_run"],
+            "run or start",
         ),
         **dict.fromkeys(["spawn", "popen", "Popen", "run_background"], "start"),
         **dict.fromkeys(["stream", "run_stream", "exec_stream"], "run with on_stdout, or start and lines of its run"),
-        **dict.fromkeys(["kill", "stop", "terminate", "destroy", "close", "aclose", "shutdown", "remove"], "delete"),
+        **dict.fromkeys(["kill", "terminate", "destroy", "close", "aclose", "shutdown", "remove"], "delete"),
+        **dict.fromkeys(
+            ["stop", "pause", "suspend", "hibernate"],
+            "delete, after snapshot if its files are needed again: fork what that gives",
+        ),
+        **dict.fromkeys(["commit", "checkpoint", "save", "create_snapshot"], "snapshot"),
+        **dict.fromkeys(["env", "environ", "set_env"], "run, start or open_session, with env="),
+        **dict.fromkeys(["cwd", "chdir", "cd"], "run, start or open_session, with cwd="),
+        **dict.fromkeys(["ip", "ip_address", "url", "public_url"], "tunnel, which has a url"),
         **dict.fromkeys(
             ["write", "write_file", "write_files", "put"], "sync(path, data), upload, or files.write_bytes"
         ),
@@ -78,6 +87,8 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         ),
         **dict.fromkeys(["read_text", "read_bytes", "write_text", "write_bytes", "watch"], "files, which has it"),
         **dict.fromkeys(["upload_file", "push", "copy_to", "cp", "put_file"], "upload, or upload_dir"),
+        **dict.fromkeys(["upload_directory", "upload_folder", "sync_dir"], "upload_dir"),
+        **dict.fromkeys(["download_directory", "download_folder"], "download_dir"),
         **dict.fromkeys(["download_file", "pull", "copy_from", "get_file"], "download, or download_dir"),
         **dict.fromkeys(["upload_files"], "upload_many"),
         **dict.fromkeys(["download_files"], "download_many"),
@@ -130,7 +141,7 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
     },
     "Fleet": {
         **dict.fromkeys(["imap", "imap_unordered", "starmap", "submit"], "map"),
-        **dict.fromkeys(["exec", "execute", "run_command", "broadcast"], "run"),
+        **dict.fromkeys(["exec", "execute", "run_command", "broadcast", "run_all"], "run"),
         **dict.fromkeys(["sync", "write", "put"], "upload"),
         **dict.fromkeys(["download", "files"], "map, with a function that calls this of its VM"),
         **dict.fromkeys(["delete", "close", "aclose", "kill", "terminate"], "vms in its block, whose end deletes them"),

@@ -211,7 +211,8 @@ def _status(run: AsyncRun) -> int:
     reason = run.fail_reason or ""
     if run.state == "failed" and "timeout" in reason:
         raise FailedError(reason, statuses.TIMED_OUT)
-    raise FailedError(f"the command has no exit status, its run is {run.state}{f': {reason}' if reason else ''}")
+    ended = {"failed": "failed", "cancelled": "was cancelled"}.get(run.state, f"is {run.state}")
+    raise FailedError(f"the command has no exit status: its run {ended}{f': {reason}' if reason else ''}")
 
 
 __all__ = ["run"]

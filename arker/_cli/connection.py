@@ -82,10 +82,16 @@ async def chosen_vm(client: AsyncArker, name: str, *, fork: bool) -> AsyncGenera
 
 async def fork_of(client: AsyncArker, source: str, **options: object) -> AsyncVM:
     """Fork a VM or a public golden by its id or name."""
-    from arker._basics.names import GOLDEN_NAMES  # a part of the contract that only forks need
+    from arker._basics.names import GOLDEN_NAMES, meant  # a part of the contract that only forks need
 
     named = {"source_vm_name" if source in GOLDEN_NAMES else "source_vm_id": source}
-    return await client.fork(**named, **options)  # type: ignore[arg-type]
+    try:
+        return await client.fork(**named, **options)  # type: ignore[arg-type]
+    except NotFoundError as error:
+        advice = meant(source, image="--image of arker fork")
+        if advice is not None:
+            error.message += f"; {advice}"
+        raise
 
 
 async def remove_session(vm: AsyncVM, session: str) -> None:

@@ -100,7 +100,9 @@ def make_options(
     ):
         return None
     check.check_one_of("on_cancel", on_cancel, ("leave", "kill"))
-    if check.check_boolean("stdin", stdin) and input is not None:
+    if not isinstance(stdin, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("stdin", stdin, "expected True or False; the input itself is given as input=")
+    if stdin and input is not None:
         raise InvalidArgumentError("stdin", stdin, "expected either input= or stdin=True")
     return Options(
         env=_env(env),

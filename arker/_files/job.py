@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from attrs import define, field
 
 from arker._context import Place
+from arker._files.directory_given import advise
 from arker._files.refusals import explained
 from arker._tasks import clock
 from arker._tasks.cleanup import make_or_undo
@@ -218,6 +219,7 @@ class _Named:
         job.name_file(error, path)
         doing: Literal["read", "write"] = "write" if job.tracker.direction == "upload" else "read"
         better = await explained(job.place, error, path, doing)
+        advise(better, job.operation, job.tracker.direction)
         try:
             if better is not error:
                 raise better from None

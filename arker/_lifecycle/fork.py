@@ -97,8 +97,11 @@ class Forking:
             if await self._give_back(vm.vm_id):
                 self._progress.outcome = "not_started"
         except NotFoundError as error:
-            if self._by_name is not None and names.looks_like_id(self._by_name):
+            name = self._by_name
+            if name is not None and names.looks_like_id(name):
                 error.message += "; a VM's id is given as source_vm_id=, or by a handle, as in fork(ar.vm(id))"
+            elif name is not None and (advice := names.meant(name, image="image=")) is not None:
+                error.message += f"; {advice}"
             raise
         finally:
             blocks.forks.discard(self)

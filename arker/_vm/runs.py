@@ -187,7 +187,8 @@ class Runs(VmBase):
             background: Return immediately with the run's id.
             time_to_background: Seconds, 300 at most, after which the call returns with the run's id if the command has
                 not ended; it then goes on in the background. Only generation 1 of the API has it.
-            timeout: Seconds after which the server kills the command and all its processes; None for no limit.
+            timeout: Seconds after which the server kills the command and all its processes, rounded up if it takes no
+                fractions; None for no limit.
             end_symbol: Passed to the server unchanged.
             vcpu_count: Number of CPUs from this run on, 255 at most.
             memory_mib: Memory from this run on, in MiB.
@@ -277,7 +278,8 @@ class Runs(VmBase):
             session_id: The session to run in; by default the VM's default session, or one of the client's own beside it
                 while this client has something going on there (see ``overlap_sessions`` of `AsyncArker`).
             session_idx: The session's number; ``session_id`` takes precedence.
-            timeout: Seconds after which the server kills the command and all its processes; None for no limit.
+            timeout: Seconds after which the server kills the command and all its processes, rounded up if it takes no
+                fractions; None for no limit.
             end_symbol: Passed to the server unchanged.
             vcpu_count: Number of CPUs from this run on, 255 at most.
             memory_mib: Memory from this run on, in MiB.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import arker
 from arker._basics.guidance import instead
 from arker.errors.base import (
     ArkerError,
 )
+
+_ENDED: Final = {"failed": "failed", "cancelled": "was cancelled"}
 
 
 class RunFailedError(ArkerError):
@@ -30,7 +32,9 @@ class RunFailedError(ArkerError):
         elif result.state == "completed":
             what = f"the command exited with {result.exit_code}"
         else:
-            what = f"the run is {result.state}: {result.fail_reason or 'no reason given'}"
+            what = (
+                f"the run {_ENDED.get(result.state, f'is {result.state}')}: {result.fail_reason or 'no reason given'}"
+            )
         tail = result.stderr_text.strip()[-500:]
         super().__init__(
             f"{what}; stderr ends with {tail!r}" if tail else what, outcome="applied", run_id=result.run_id

@@ -255,6 +255,24 @@ def only_keys(argument: str, value: object, allowed: Collection[str]) -> Mapping
     return known
 
 
+def check_function_of_item(value: object) -> None:
+    """Refuse what cannot be called with a VM and an item, as the argument ``function``.
+
+    What does not tell its parameters is taken: it may take them.
+    """
+    expected = "expected a function of a VM and an item"
+    if not callable(value):
+        raise InvalidArgumentError("function", value, expected)
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        raise InvalidArgumentError("function", value, f"{expected}: it is called with both") from None
+
+
 def check_function(argument: str, value: object) -> None:
     """Refuse what cannot be called with an event, or would have to be awaited; None is a function that is not there."""
     if value is None:

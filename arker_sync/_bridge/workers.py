@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker.errors import InvalidArgumentError
+from arker.models._checks import check_function_of_item
 from arker_sync._bridge.worker import Worker
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def in_threads(function: Any, handle: type[Facade], lease: Lease) -> Any:
         lease: The client's share in the loop.
 
     Raises:
-        InvalidArgumentError: It is a coroutine function, which no thread would run.
+        InvalidArgumentError: It does not take two arguments, or is a coroutine function, which no thread would run.
     """
     if not callable(function):
         return function
+    check_function_of_item(function)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise _no_ordinary(function)
     return partial(_carry_out, function, handle, lease)

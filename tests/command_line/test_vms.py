@@ -44,6 +44,13 @@ def test_fork_is_refused_in_one_line(arker_program: Program, web: str) -> None:
     assert len(arker_program("ls", "--json").json) == 1
 
 
+def test_what_may_have_been_meant_by_a_source_that_is_not_there(arker_program: Program) -> None:
+    message = arker_program.bad(1, "fork", "python:3.12")
+    assert "; a container's image is given as --image of arker fork (" in message
+    assert "image=" not in message
+    assert "; there is a public golden 'ubuntu' (" in arker_program.bad(125, "run", "--fork", "ubunut", "--", "true")
+
+
 def test_a_ttl_is_on_record_for_reap(arker_program: Program) -> None:
     ledger = str(arker_program.cwd / "ledger")
     made = arker_program.good("fork", "ubuntu", "--ttl", "0.1s", ARKER_LEDGER=ledger).strip()

@@ -390,6 +390,10 @@ async def test_only_inside_its_block(client: AsyncArker, cloud: Cloud) -> None:
         fleet.map(work, [1])
     with pytest.raises(ConfigurationError, match="use it as a context manager"):
         await fleet.run("true")
+    with pytest.raises(ConfigurationError, match="use it as a context manager"):
+        _ = fleet.vms
+    with pytest.raises(ConfigurationError, match="use it as a context manager"):
+        iter(fleet)
     async with fleet:
         outcomes = fleet.map(work, [1])
         with pytest.raises(ConfigurationError, match="entered once"):

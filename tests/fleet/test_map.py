@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -96,6 +98,30 @@ async def test_an_exception_is_an_outcome(fleet: AsyncFleet) -> None:
         outcomes[0].unwrap()
     assert [type(outcome.error) async for outcome in fleet.map(refuse, [1])] == [KeyError]
     assert len(fleet) == 3
+
+
+async def test_a_function_that_does_not_take_both(fleet: AsyncFleet) -> None:
+    async def of_one(_vm: AsyncVM) -> None: ...
+
+    async def of_three(_vm: AsyncVM, _item: int, more: int) -> int:
+        return more
+
+    async def named(*, vm: AsyncVM, item: int) -> None: ...
+
+    for function in (of_one, of_three, named):
+        wrong: Any = function
+        with pytest.raises(InvalidArgumentError, match="function of a VM and an item: it is called with both"):
+            fleet.map(wrong, [1])
+
+    class NoSignature:
+        __signature__ = "unknown"
+
+        async def __call__(self, _vm: AsyncVM, item: int) -> int:
+            return item
+
+    right = (functools.partial(of_three, more=3), NoSignature(), mock.AsyncMock(return_value=3))
+    values = [outcome.unwrap() for each in right async for outcome in fleet.map(each, [3])]
+    assert values == [3, 3, 3]
 
 
 async def test_fewer_items_than_vms_and_none(fleet: AsyncFleet) -> None:

@@ -39,6 +39,7 @@ def test_a_worker_that_is_killed_costs_its_candidates_a_retry(soak: Soak, tmp_pa
             "ARKER_BASE_URL": emulator.url,
             "ARKER_CONTROL_BASE_URL": emulator.url,
             "ARKER_LEDGER": str(tmp_path / "ledger.sqlite3"),
+            "DASK_TEMPORARY_DIRECTORY": str(tmp_path),
         }
         first, second = run("examples/dask_evaluation.py", *arguments, environment=environment).splitlines()
         print(first, second, sep="\n")

@@ -32,7 +32,7 @@ async def begin(typist: Typist) -> None:
     await typist.until(PROMPT)
     settings = " ".join(f"{name}='{value}'" for name, value in ENV.items())
     await typist.enter(f'exec env -i PATH="$PATH" {settings} {" ".join(SHELL)}')
-    await typist.enter("cd $(mktemp -d)")
+    await typist.enter("cd $(mktemp -d here.XXXXXX)")  # below where it has begun: what is elsewhere would stay
     typist.seen.clear()
 
 

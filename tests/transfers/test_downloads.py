@@ -222,6 +222,8 @@ async def test_targets_that_cannot_be_written(store: Store, vm: AsyncVM, tmp_pat
             await vm.download("/f", tmp_path / name)
         assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / name))
         assert caught.value.operation == "vm.download"
+        told = "; give the path that the file itself is to have" if name == "directory" else "(on this machine)"
+        assert caught.value.message.endswith(told)
     assert not store.server.requests
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["directory", "fifo"]
 

@@ -275,6 +275,7 @@ async def test_sources_that_cannot_be_read(store: Store, vm: AsyncVM, tmp_path: 
         assert isinstance(error.__cause__, OSError)
         again = pickle.loads(pickle.dumps(error))
         assert (again.errno, str(again)) == (number, str(error))
+        assert error.message.endswith("; upload_dir uploads directories" if name == "." else "(on this machine)")
     assert not store.server.requests
 
 
