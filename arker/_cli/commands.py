@@ -211,7 +211,7 @@ def _status(run: AsyncRun) -> int:
     reason = run.fail_reason or ""
     if run.state == "failed" and "timeout" in reason:
         raise FailedError(reason, statuses.TIMED_OUT)
-    ended = {"failed": "failed", "cancelled": "was cancelled"}.get(run.state, f"is {run.state}")
+    ended = {"failed": "failed", "cancelled": "was cancelled"}.get(run.state or "", f"is {run.state}")
     raise FailedError(f"the command has no exit status: its run {ended}{f': {reason}' if reason else ''}")
 
 
