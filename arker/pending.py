@@ -78,9 +78,7 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         def __enter__(self) -> NoReturn:
             self.close()  # else Python warns as well that it was never awaited
             call = f"{self._coroutine.__name__}(…)"
-            raise TypeError(
-                f"what {call} gives is entered by `async with {call} as vm`; in code without coroutines use arker_sync"
-            )
+            raise TypeError(f"{call} takes `async with`, as in `async with {call} as vm`; `with` is for arker_sync")
 
         __exit__ = no_end
 

@@ -218,7 +218,7 @@ async def test_a_forgotten_await_is_told_as_for_any_coroutine(ar: AsyncArker) ->
 
 
 async def test_a_plain_block_is_refused_without_a_further_warning(ar: AsyncArker) -> None:
-    told = r"what fork\(…\) gives is entered by `async with fork\(…\) as vm`; in code without coroutines use arker_sync"
+    told = r"fork\(…\) takes `async with`, as in `async with fork\(…\) as vm`; `with` is for arker_sync"
     with pytest.raises(TypeError, match=told), ar.fork("ubuntu"):  # type: ignore[attr-defined]  # pyright: ignore
         pass
     assert await there(ar) == []

@@ -35,7 +35,7 @@ async def carry_through(work: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         work.close()
         raise
-    return await _settled(loop.create_task(work))
+    return await _settled(_begun(loop, work))
 
 
 async def clean_up(work: Coroutine[Any, Any, T], *, cut: bool = True) -> T:
@@ -107,9 +107,21 @@ async def make_or_undo(
 def _begin_apart(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     before = APART.set(True)
     try:
-        return loop.create_task(work)
+        return _begun(loop, work)
     finally:
         APART.reset(before)
+
+
+def _begun(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Begin work that only its waiter ends.
+
+    `asyncio.run` and its like end by cancelling all tasks that are registered. They wait for the waiter, which waits for
+    the work; cancelled itself, maybe before its first step, it would leave what it was to remove.
+    """
+    task = loop.create_task(work)
+    if isinstance(task, asyncio.Task):  # pyright: ignore[reportUnnecessaryIsInstance] - a factory gives what it likes
+        asyncio._unregister_task(task)
+    return task
 
 
 def _wake(over: asyncio.Future[None], _: asyncio.Task[Any]) -> None:

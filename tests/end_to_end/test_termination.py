@@ -220,3 +220,42 @@ def test_a_hook_that_ends_the_program_again_and_again_leaves_no_vm(
     with pytest.raises(kind):
         asyncio.run(use())
     assert asyncio.run(left()) == []
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("what", ["vm", "fleet", "fork"])
+def test_the_end_of_the_loop_cancels_no_removal(emulator: Emulator, what: str, turns: int) -> None:
+    """`asyncio.run` cancels every task, and so those that remove what others wait for, at any of their steps."""
+
+    async def use() -> None:
+        ar = AsyncArker(**emulator.client_options)
+        ends = asyncio.Event()
+
+        async def block() -> None:
+            if what == "vm":
+                async with ar.fork("ubuntu"):
+                    begun.set()
+                    await ends.wait()
+            elif what == "fleet":
+                async with ar.fork_many("ubuntu", 2):
+                    begun.set()
+                    await ends.wait()
+            else:
+                begun.set()
+                await ends.wait()
+                await ar.fork("ubuntu")
+
+        begun = asyncio.Event()
+        task = asyncio.create_task(block())
+        await begun.wait()
+        ends.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert not task.done()
+
+    async def left() -> list[str]:
+        async with AsyncArker(**emulator.client_options) as ar:
+            return [vm.id async for vm in ar.iter_vms()]
+
+    asyncio.run(use())
+    assert asyncio.run(left()) == []
