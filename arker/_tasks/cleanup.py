@@ -115,8 +115,8 @@ def _begin_apart(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) 
 def _begun(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Begin work that only its waiter ends.
 
-    `asyncio.run` and its like end by cancelling all tasks that are registered. They wait for the waiter, which waits for
-    the work; cancelled itself, maybe before its first step, it would leave what it was to remove.
+    `asyncio.run` and its like end by cancelling all registered tasks. They wait for the waiter, and so for the work.
+    Cancelled itself, maybe before its first step, it would leave what it was to remove.
     """
     task = loop.create_task(work)
     if isinstance(task, asyncio.Task):  # pyright: ignore[reportUnnecessaryIsInstance] - a factory gives what it likes
