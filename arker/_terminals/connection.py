@@ -17,7 +17,7 @@ from arker._protocol.calls import terminals as calls
 from arker._protocol.request import ExchangeFailedError
 from arker._protocol.retryable import is_retryable_answer
 from arker._tasks import clock
-from arker._tasks.cleanup import end
+from arker._tasks.cleanup import carry_through, end
 from arker._tasks.running_loop import running_loop
 from arker._terminals.incoming import Incoming
 from arker._transport.attempts import Progress
@@ -166,7 +166,7 @@ class Connection:
             error = self._named(raised)
         finally:
             self.incoming.end(error)
-            await socket.close()
+            await carry_through(socket.close())  # which has a bound
 
     async def _receive_all(self, socket: Socket) -> tuple[Closed, bool]:
         """Receive from one connection until its end. Returns that, and whether there was any output."""
@@ -277,6 +277,8 @@ class Connection:
         self.incoming.end(self._named(ConfigurationError("the terminal was closed")))
         for task in self._tasks:
             await end(task)
+        if self._socket is not None:  # a task that is cancelled before its first step has not closed it
+            await carry_through(self._socket.close())
         self._tasks = []  # the tracebacks of cancelled ones have this object
 
     def progress(self) -> Progress:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import subprocess
+import warnings
 from typing import Any
 
 import anyio
 import pytest
 
 from arker import AsyncArker, Hooks, RequestEvent
+from arker._transport.http import sockets
 from arker.emulator import Emulator
 from tests.support.forked import start
 from tests.support.length import cases
@@ -259,3 +262,28 @@ def test_the_end_of_the_loop_cancels_no_removal(emulator: Emulator, what: str, t
 
     asyncio.run(use())
     assert asyncio.run(left()) == []
+
+
+@pytest.mark.needs("terminals")
+def test_the_end_of_the_loop_closes_terminals(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their connections are being closed, because everything is cancelled, when their blocks end them as well."""
+    monkeypatch.setattr(sockets, "_TURNS", 2_000)  # closing them takes longer than what their blocks do before
+
+    async def use() -> None:
+        ar = AsyncArker(**emulator.client_options)
+        opened = asyncio.Event()
+
+        async def block() -> None:
+            async with ar.fork("ubuntu") as vm, vm.terminal():
+                opened.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(block())
+        await opened.wait()
+        assert not task.done()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(use(), debug=True)  # else aiohttp says it only when it is collected in a certain order
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
